@@ -1,0 +1,151 @@
+//! The heart of detection: one key's level, rhythm, branches and tail, moved along in event time.
+
+use crate::{rhythm::Rhythm, tail::Tail, tuning::Tuning};
+
+/// Number of branches: sudden, building, slow.
+pub(crate) const BRANCHES: usize = 3;
+
+/// One exponentially windowed comparison of what came with what was expected.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Branch {
+    /// Windowed count.
+    seen: f32,
+    /// Windowed expectation, decayed alike.
+    expected: f32,
+    /// Running variance of the stabilised residual.
+    variance: f32,
+}
+
+/// What one row says.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Beat {
+    /// `-log10` of the calibrated tail probability.
+    pub(crate) surprise: f32,
+    /// Which branch was the largest: 0 sudden, 1 building, 2 slow.
+    pub(crate) branch: u8,
+    /// Expected events per second now.
+    pub(crate) expected_per_s: f32,
+}
+
+/// A key's whole learned state.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Pulse {
+    /// Events per second, free of rhythm.
+    level: f32,
+    /// Observed seconds so far, saturating at the memory of the level.
+    age_s: f32,
+    rhythm: Rhythm,
+    branches: [Branch; BRANCHES],
+    tail: Tail,
+}
+
+/// A stretch of observed time that ends at a row.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stretch {
+    /// End of the stretch, local unix seconds (rhythm follows local hours).
+    pub(crate) local_s: i64,
+    /// The same on the tail's clock: seconds that never go back.
+    pub(crate) now_s: u32,
+    /// Observed seconds that the row stands for.
+    pub(crate) observed_s: f32,
+    /// Seconds before those that nobody observed.
+    pub(crate) missing_s: f32,
+    /// Seconds of one row, the unit of the tail.
+    pub(crate) row_s: f32,
+    /// Whether the baseline may learn (no open episode).
+    pub(crate) learn: bool,
+}
+
+impl Pulse {
+    /// A key nobody has seen: `level` events per second from the prior, believed for `trust_s` seconds.
+    pub(crate) fn new(level: f32, trust_s: f32, rhythm: Rhythm, tuning: &Tuning) -> Self {
+        let branch = Branch { seen: 0.0, expected: 0.0, variance: 1.0 };
+        Self { level, age_s: trust_s, rhythm, branches: [branch; BRANCHES], tail: Tail::new(tuning) }
+    }
+
+    /// Takes `count` events in the stretch and answers how surprising the key is now.
+    pub(crate) fn beat(&mut self, count: f32, stretch: &Stretch, tuning: &Tuning) -> Beat {
+        let factor = self.rhythm.factor(stretch.local_s);
+        let expected_per_s = self.level * factor;
+        let expected = expected_per_s * stretch.observed_s;
+        let mut best = Beat { expected_per_s, ..Beat::default() };
+        let mut score = f32::NEG_INFINITY;
+        let mut residuals = [0.0; BRANCHES];
+        for (index, branch) in self.branches.iter_mut().enumerate() {
+            let tau = tuning.branch_tau_s[index];
+            if stretch.missing_s > 0.0 {
+                let keep = (-stretch.missing_s / tau).exp();
+                branch.seen *= keep;
+                branch.expected *= keep;
+            }
+            let keep = (-stretch.observed_s / tau).exp();
+            // Idle time's expectation is spread over the stretch, not piled up at its end.
+            let spread = tau * (1.0 - keep) / stretch.observed_s.max(1e-3);
+            branch.seen = branch.seen * keep + count;
+            branch.expected = branch.expected * keep + expected * if stretch.observed_s > stretch.row_s * 1.5 { spread } else { 1.0 };
+            let residual = stable(branch.seen, tuning) - stable(branch.expected, tuning);
+            residuals[index] = residual;
+            let deviation = branch.variance.sqrt().max(tuning.spread_floor);
+            let this = residual / deviation * tuning.branch_weight[index];
+            if this > score {
+                score = this;
+                best.branch = index as u8;
+            }
+        }
+        best.surprise = self.tail.surprise(score, tuning).max(0.0);
+        let rows = stretch.observed_s / stretch.row_s;
+        self.tail.learn(score, rows, stretch.now_s, tuning);
+        self.learn(count, expected, factor, &residuals, best.surprise, stretch, tuning);
+        best
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn learn(
+        &mut self,
+        count: f32,
+        expected: f32,
+        factor: f32,
+        residuals: &[f32; BRANCHES],
+        surprise: f32,
+        stretch: &Stretch,
+        tuning: &Tuning,
+    ) {
+        let observed = stretch.observed_s;
+        let memory = tuning.spread_days * DAY_S;
+        let rate = (observed / (self.age_s.min(memory) + observed)).min(1.0);
+        for (branch, residual) in self.branches.iter_mut().zip(residuals) {
+            let bound = tuning.spread_clip * tuning.spread_clip * branch.variance.max(tuning.spread_floor * tuning.spread_floor);
+            branch.variance += rate * ((residual * residual).min(bound) - branch.variance);
+        }
+        self.age_s = (self.age_s + observed).min(tuning.spread_days.max(tuning.level_days) * DAY_S);
+        if !stretch.learn || surprise > tuning.freeze_surprise {
+            return;
+        }
+        let bounded = if self.age_s > DAY_S / 4.0 {
+            count.min(tuning.level_clip * (expected + expected.sqrt() + 1.0))
+        } else {
+            count
+        };
+        let memory = tuning.level_days * DAY_S;
+        let rate = (observed / self.age_s.min(memory)).min(1.0);
+        self.level += rate * (bounded / (factor * observed.max(1.0)) - self.level);
+        self.rhythm.learn(bounded, self.level * observed, stretch.local_s, tuning);
+    }
+
+    pub(crate) fn to_words(self, out: &mut impl FnMut(u32)) {
+        out(self.level.to_bits());
+        out(self.age_s.to_bits());
+        self.rhythm.to_words(out);
+        for branch in self.branches {
+            [branch.seen, branch.expected, branch.variance].iter().for_each(|value| out(value.to_bits()));
+        }
+        self.tail.to_words().into_iter().for_each(out);
+    }
+}
+
+const DAY_S: f32 = 86_400.0;
+
+/// Makes the variance of a count nearly independent of its size.
+fn stable(count: f32, tuning: &Tuning) -> f32 {
+    2.0 * (count.max(0.0) + tuning.root_offset).sqrt()
+}

@@ -1,0 +1,82 @@
+//! The numbers inside the detector, chosen on development data and the simulator.
+
+/// Constants of the burst detector; [`Tuning::default`] is what ships and what `docs/detection.md` reports.
+///
+/// They are fields so that an evaluation can vary them; a deployment sets [`crate::DetectPolicy`] instead.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Tuning {
+    /// Time constants of the three branches, seconds: sudden, building, slow.
+    pub branch_tau_s: [f32; 3],
+    /// Weights of the branches' scores before the largest is taken.
+    pub branch_weight: [f32; 3],
+    /// Added to counts before the variance-stabilising root.
+    pub root_offset: f32,
+    /// Exponent of the variance-stabilising power (0.5 is a square root).
+    pub power: f32,
+    /// Smallest standard deviation of a stabilised residual.
+    pub spread_floor: f32,
+    /// Memory of the residual spread, days.
+    pub spread_days: f32,
+    /// Residuals beyond this many standard deviations are pulled in before the spread learns.
+    pub spread_clip: f32,
+    /// Memory of the level, days.
+    pub level_days: f32,
+    /// A row counts at most this many times its expectation (plus a few root expectations) for the level.
+    pub level_clip: f32,
+    /// Share of a full hour's deviation that the hour's factor learns.
+    pub shape_rate: f32,
+    /// Expected events at which an hour is half believed.
+    pub shape_prior: f32,
+    /// Surprise above which the baseline is not learned.
+    pub freeze_surprise: f32,
+    /// First threshold of the tail.
+    pub tail_threshold: f32,
+    /// Smallest threshold of the tail.
+    pub tail_threshold_min: f32,
+    /// First mean excess.
+    pub tail_excess: f32,
+    /// Wanted episodes per row above the threshold.
+    pub tail_rate: f32,
+    /// Step of the threshold per episode, in mean excesses.
+    pub tail_gain: f32,
+    /// Shape of the excess tail (0 exponential, above 0 heavier).
+    pub tail_shape: f32,
+    /// Episodes that the prior of the tail counts for.
+    pub tail_prior: f32,
+    /// Largest excess an episode teaches, in mean excesses.
+    pub tail_bound: f32,
+    /// Smallest weight of a new episode.
+    pub tail_weight_min: f32,
+    /// Memory of the episode rate, rows.
+    pub tail_memory_rows: f32,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self {
+            branch_tau_s: [600.0, 2400.0, 7200.0],
+            branch_weight: [1.0, 1.0, 1.0],
+            root_offset: 0.5,
+            power: 0.5,
+            spread_floor: 0.5,
+            spread_days: 5.0,
+            spread_clip: 4.0,
+            level_days: 3.0,
+            level_clip: 3.0,
+            shape_rate: 0.2,
+            shape_prior: 10.0,
+            freeze_surprise: 3.5,
+            tail_threshold: 3.0,
+            tail_threshold_min: 1.0,
+            tail_excess: 1.0,
+            tail_rate: 1.0 / 150.0,
+            tail_gain: 0.5,
+            tail_shape: 0.05,
+            tail_prior: 8.0,
+            tail_bound: 5.0,
+            tail_weight_min: 0.02,
+            tail_memory_rows: 8640.0,
+        }
+    }
+}

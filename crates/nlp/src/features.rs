@@ -1,0 +1,147 @@
+//! Hashed features of a prepared text: words, pairs of neighbours, stretches of characters.
+
+use crate::prepare::{Kind, Prepared, finish};
+
+/// Which features a table was trained on; part of the model file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Spec {
+    /// Shortest stretch of characters inside a word, its borders included.
+    pub chars_min: u8,
+    /// Longest such stretch.
+    pub chars_max: u8,
+    /// Longest stretch in scripts without spaces (from one character).
+    pub dense_max: u8,
+    /// 2: pairs of neighbours; 3: also pairs with one word between.
+    pub reach: u8,
+}
+
+impl Spec {
+    /// What the shipped model reads.
+    pub const SHIPPED: Spec = Spec { chars_min: 4, chars_max: 4, dense_max: 4, reach: 2 };
+    /// What models trained by users read: more stretches, because small sets need them.
+    pub const USER: Spec = Spec { chars_min: 3, chars_max: 5, dense_max: 4, reach: 2 };
+}
+
+/// The hashes of one text in two blocks, which are averaged apart.
+#[derive(Debug, Default, Clone)]
+pub struct Features {
+    /// Words, pairs, marks, emoji, traits of the whole text.
+    pub words: Vec<u32>,
+    /// Stretches of characters.
+    pub chars: Vec<u32>,
+}
+
+const PAIR: u64 = 0x8f1b_bcdc_bfa5_3e0b;
+const SKIP: u64 = 0x5be0_cd19_137e_2179;
+const TRAIT: u64 = 0xa54f_f53a_5f1d_36f1;
+const WORD: u32 = 0x6a09_e667;
+
+/// Collects the features of a prepared text. `owner` is told the token each feature belongs to, in order.
+pub fn collect(prepared: &Prepared, spec: Spec, out: &mut Features) {
+    out.words.clear();
+    out.chars.clear();
+    walk(prepared, spec, |block, hash, _, _| match block {
+        Block::Words => out.words.push(hash),
+        Block::Chars => out.chars.push(hash),
+    });
+}
+
+/// Which of the two averages a feature counts in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Block {
+    /// Whole words.
+    Words,
+    /// Stretches of characters.
+    Chars,
+}
+
+/// Visits every feature with the stretch of tokens it comes from (first and last; for traits both are `u32::MAX`).
+#[inline]
+pub fn walk(prepared: &Prepared, spec: Spec, mut visit: impl FnMut(Block, u32, u32, u32)) {
+    let (mut before, mut before_that) = (0u32, 0u32);
+    for (i, token) in prepared.tokens.iter().enumerate() {
+        let at = i as u32;
+        let (start, end) = (token.start as usize, token.end as usize);
+        if token.kind == Kind::Dense {
+            for length in 1..=usize::from(spec.dense_max) {
+                for from in start..(end + 1).saturating_sub(length) {
+                    visit(Block::Chars, prepared.hash(from, from + length), at, at);
+                }
+            }
+            (before, before_that) = (0, 0);
+            continue;
+        }
+        let word = prepared.hash(start, end) ^ WORD;
+        visit(Block::Words, word, at, at);
+        if before != 0 {
+            visit(Block::Words, join(PAIR, before, word), at - 1, at);
+            if spec.reach >= 3 && before_that != 0 {
+                visit(Block::Words, join(SKIP, before_that, word), at - 2, at);
+            }
+        }
+        (before_that, before) = (before, word);
+        if token.kind == Kind::Word {
+            // The space on either side is part of the stretch: borders tell prefixes and endings apart.
+            let (first, last) = (start - 1, end + 1);
+            for length in usize::from(spec.chars_min)..=usize::from(spec.chars_max) {
+                for from in first..(last + 1).saturating_sub(length) {
+                    visit(Block::Chars, prepared.hash(from, from + length), at, at);
+                }
+            }
+        }
+    }
+    for (number, value) in traits(prepared).into_iter().enumerate() {
+        visit(Block::Words, join(TRAIT, number as u32, value), u32::MAX, u32::MAX);
+    }
+}
+
+#[inline]
+fn join(salt: u64, left: u32, right: u32) -> u32 {
+    finish((u64::from(left) << 32 | u64::from(right)).wrapping_mul(salt) ^ salt)
+}
+
+/// What the text as a whole looks like, in a few steps each.
+fn traits(prepared: &Prepared) -> [u32; 4] {
+    let counts = &prepared.counts;
+    let tokens = prepared.tokens.len() as u32;
+    let step = |n: u32| 32 - n.leading_zeros();
+    [
+        step(tokens).min(8),
+        counts.capital_words.min(1) + u32::from(counts.capital_words * 2 > counts.words),
+        counts.exclamations.min(2) * 3 + counts.questions.min(2),
+        counts.links.min(1) * 2 + counts.mentions.min(1) + 4 * counts.stretched.min(1),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn features(text: &str) -> Features {
+        let mut prepared = Prepared::default();
+        prepared.read(text);
+        let mut out = Features::default();
+        collect(&prepared, Spec::SHIPPED, &mut out);
+        out
+    }
+
+    #[test]
+    fn a_short_post_has_about_one_feature_per_letter() {
+        let found = features("I have waited three weeks for my refund and nobody answers, please help me now @acme");
+        assert!((60..140).contains(&(found.words.len() + found.chars.len())));
+    }
+
+    #[test]
+    fn word_order_changes_pairs_only() {
+        let (a, b) = (features("not good"), features("good not"));
+        assert_eq!(a.chars.len(), b.chars.len());
+        let differing = a.words.iter().filter(|f| !b.words.contains(f)).count();
+        assert_eq!(differing, 1);
+    }
+
+    #[test]
+    fn an_empty_text_has_only_traits() {
+        let found = features("");
+        assert_eq!((found.words.len(), found.chars.len()), (4, 0));
+    }
+}

@@ -1,1 +1,1 @@
-//! To be written.
+//! Bytes of the sources into mention events.

@@ -36,7 +36,7 @@ const SKIP: u64 = 0x5be0_cd19_137e_2179;
 const TRAIT: u64 = 0xa54f_f53a_5f1d_36f1;
 const WORD: u32 = 0x6a09_e667;
 
-/// Collects the features of a prepared text. `owner` is told the token each feature belongs to, in order.
+/// Collects the features of a prepared text.
 pub fn collect(prepared: &Prepared, spec: Spec, out: &mut Features) {
     out.words.clear();
     out.chars.clear();
@@ -55,43 +55,52 @@ pub enum Block {
     Chars,
 }
 
-/// Visits every feature with the stretch of tokens it comes from (first and last; for traits both are `u32::MAX`).
+/// Visits every feature with the stretch of folded characters it comes from (empty for traits of the whole text).
 #[inline]
 pub fn walk(prepared: &Prepared, spec: Spec, mut visit: impl FnMut(Block, u32, u32, u32)) {
-    let (mut before, mut before_that) = (0u32, 0u32);
-    for (i, token) in prepared.tokens.iter().enumerate() {
-        let at = i as u32;
+    let (mut before, mut before_that) = ((0u32, 0u32), (0u32, 0u32));
+    for token in &prepared.tokens {
         let (start, end) = (token.start as usize, token.end as usize);
         if token.kind == Kind::Dense {
             for length in 1..=usize::from(spec.dense_max) {
                 for from in start..(end + 1).saturating_sub(length) {
-                    visit(Block::Chars, prepared.hash(from, from + length), at, at);
+                    visit(
+                        Block::Chars,
+                        prepared.hash(from, from + length),
+                        from as u32,
+                        (from + length) as u32,
+                    );
                 }
             }
-            (before, before_that) = (0, 0);
+            (before, before_that) = ((0, 0), (0, 0));
             continue;
         }
         let word = prepared.hash(start, end) ^ WORD;
-        visit(Block::Words, word, at, at);
-        if before != 0 {
-            visit(Block::Words, join(PAIR, before, word), at - 1, at);
-            if spec.reach >= 3 && before_that != 0 {
-                visit(Block::Words, join(SKIP, before_that, word), at - 2, at);
+        visit(Block::Words, word, token.start, token.end);
+        if before.0 != 0 {
+            visit(Block::Words, join(PAIR, before.0, word), before.1, token.end);
+            if spec.reach >= 3 && before_that.0 != 0 {
+                visit(Block::Words, join(SKIP, before_that.0, word), before_that.1, token.end);
             }
         }
-        (before_that, before) = (before, word);
+        (before_that, before) = (before, (word, token.start));
         if token.kind == Kind::Word {
             // The space on either side is part of the stretch: borders tell prefixes and endings apart.
             let (first, last) = (start - 1, end + 1);
             for length in usize::from(spec.chars_min)..=usize::from(spec.chars_max) {
                 for from in first..(last + 1).saturating_sub(length) {
-                    visit(Block::Chars, prepared.hash(from, from + length), at, at);
+                    visit(
+                        Block::Chars,
+                        prepared.hash(from, from + length),
+                        from as u32,
+                        (from + length) as u32,
+                    );
                 }
             }
         }
     }
     for (number, value) in traits(prepared).into_iter().enumerate() {
-        visit(Block::Words, join(TRAIT, number as u32, value), u32::MAX, u32::MAX);
+        visit(Block::Words, join(TRAIT, number as u32, value), 0, 0);
     }
 }
 
@@ -127,7 +136,8 @@ mod tests {
 
     #[test]
     fn a_short_post_has_about_one_feature_per_letter() {
-        let found = features("I have waited three weeks for my refund and nobody answers, please help me now @acme");
+        let found =
+            features("I have waited three weeks for my refund and nobody answers, please help me now @acme");
         assert!((60..140).contains(&(found.words.len() + found.chars.len())));
     }
 

@@ -104,7 +104,18 @@ impl Prepared {
         self.prefix.push(0);
         let reserve = text.len().min(FOLDED_MAX) + 8;
         self.prefix.reserve(reserve);
-        Reader { out: self, text: text.as_bytes(), whole: text, at: 0, hash: 0, count: 0, last: 0, run: 0, open: None }.run();
+        Reader {
+            out: self,
+            text: text.as_bytes(),
+            whole: text,
+            at: 0,
+            hash: 0,
+            count: 0,
+            last: 0,
+            run: 0,
+            open: None,
+        }
+        .run();
     }
 
     /// How many folded characters there are, the spaces between tokens included.
@@ -215,7 +226,9 @@ impl Reader<'_> {
         let code = c as u32;
         match code {
             // Latin-1, Latin Extended, IPA, Greek, Cyrillic, Armenian.
-            0x00aa | 0x00b5 | 0x00ba | 0x00c0..=0x02af | 0x0370..=0x058f if c.is_alphabetic() => self.cased(c, size),
+            0x00aa | 0x00b5 | 0x00ba | 0x00c0..=0x02af | 0x0370..=0x058f if c.is_alphabetic() => {
+                self.cased(c, size)
+            }
             0x0300..=0x036f => self.accent(c, size),
             0x0591..=0x05f4 => self.other_letter(c, size),
             0x0640 | 0x064b..=0x065f | 0x0670 | 0x0610..=0x061a | 0x06d6..=0x06ed => self.at += size,
@@ -229,8 +242,16 @@ impl Reader<'_> {
                 self.out.counts.other += 1;
                 self.dense(code, size);
             }
-            0x200b..=0x200f | 0x202a..=0x202e | 0x2060..=0x2069 | 0xfeff | 0x00ad | 0xfe00..=0xfe0f | 0x1f3fb..=0x1f3ff
-            | 0xe0001..=0xe007f | 0xfffc | 0xfffd => self.at += size,
+            0x200b..=0x200f
+            | 0x202a..=0x202e
+            | 0x2060..=0x2069
+            | 0xfeff
+            | 0x00ad
+            | 0xfe00..=0xfe0f
+            | 0x1f3fb..=0x1f3ff
+            | 0xe0001..=0xe007f
+            | 0xfffc
+            | 0xfffd => self.at += size,
             0x2018 | 0x2019 | 0x02bc => self.apostrophe(size),
             0x2026 => self.mark(u32::from(b'.'), size),
             0x3005..=0x3007 | 0x3400..=0x4dbf | 0x4e00..=0x9fff | 0x20000..=0x3134f => {
@@ -247,11 +268,26 @@ impl Reader<'_> {
             }
             0xff10..=0xff19 => self.letter(u32::from(b'0'), size, false),
             0xff01..=0xff5e => self.wide_ascii(code, size),
-            0xff65..=0xff9f | 0xfb00..=0xfb06 | 0xfb50..=0xfdff | 0xfe70..=0xfefc | 0x1d400..=0x1d7ff | 0x2460..=0x24ff
-            | 0x1f130..=0x1f149 | 0x1f170..=0x1f189 | 0xf900..=0xfaff | 0x2100..=0x214f | 0x3300..=0x33ff => {
+            0xff65..=0xff9f
+            | 0xfb00..=0xfb06
+            | 0xfb50..=0xfdff
+            | 0xfe70..=0xfefc
+            | 0x1d400..=0x1d7ff
+            | 0x2460..=0x24ff
+            | 0x1f130..=0x1f149
+            | 0x1f170..=0x1f189
+            | 0xf900..=0xfaff
+            | 0x2100..=0x214f
+            | 0x3300..=0x33ff => {
                 self.compatible(c, size);
             }
-            0x2190..=0x21ff | 0x2300..=0x23ff | 0x2500..=0x2bff | 0x1f000..=0x1faff | 0x20ac | 0x00a3 | 0x00a5 => {
+            0x2190..=0x21ff
+            | 0x2300..=0x23ff
+            | 0x2500..=0x2bff
+            | 0x1f000..=0x1faff
+            | 0x20ac
+            | 0x00a3
+            | 0x00a5 => {
                 self.emoji(code, size);
             }
             _ if c.is_alphanumeric() => self.other_letter(c, size),
@@ -294,7 +330,9 @@ impl Reader<'_> {
         let code = c as u32;
         match code {
             0x0660..=0x0669 | 0x06f0..=0x06f9 => return self.letter(u32::from(b'0'), size, false),
-            _ if !c.is_alphabetic() => return self.mark(if code == 0x061f { u32::from(b'?') } else { code }, size),
+            _ if !c.is_alphabetic() => {
+                return self.mark(if code == 0x061f { u32::from(b'?') } else { code }, size);
+            }
             _ => {}
         }
         let folded = match code {
@@ -515,7 +553,8 @@ impl Reader<'_> {
         if !rest.get(..4).is_some_and(|head| head.eq_ignore_ascii_case(b"http")) {
             return false;
         }
-        let tail = rest[4..].strip_prefix(b"s").or_else(|| rest[4..].strip_prefix(b"S")).unwrap_or(&rest[4..]);
+        let tail =
+            rest[4..].strip_prefix(b"s").or_else(|| rest[4..].strip_prefix(b"S")).unwrap_or(&rest[4..]);
         if !tail.starts_with(b"://") && tail.first().is_some_and(u8::is_ascii_alphanumeric) {
             return false;
         }
@@ -531,7 +570,8 @@ impl Reader<'_> {
     /// The five named entities that feeds leave in texts.
     fn entity(&mut self) {
         let rest = &self.text[self.at..];
-        for (name, c) in [("&amp;", b'&'), ("&lt;", b'<'), ("&gt;", b'>'), ("&quot;", b'"'), ("&#39;", b'\'')] {
+        for (name, c) in [("&amp;", b'&'), ("&lt;", b'<'), ("&gt;", b'>'), ("&quot;", b'"'), ("&#39;", b'\'')]
+        {
             if rest.starts_with(name.as_bytes()) {
                 return match c {
                     b'\'' => self.apostrophe(name.len()),
@@ -561,7 +601,13 @@ impl Reader<'_> {
             self.out.counts.words += 1;
             self.out.counts.capital_words += u32::from(open.letters >= 3 && open.capitals == open.letters);
         }
-        self.out.tokens.push(Token { start: open.start, end, from: open.from, to: to as u32, kind: open.kind });
+        self.out.tokens.push(Token {
+            start: open.start,
+            end,
+            from: open.from,
+            to: to as u32,
+            kind: open.kind,
+        });
         self.push(0x20);
         self.last = 0;
         self.run = 0;

@@ -1,0 +1,230 @@
+//! One table of weights and the heads that read it: the unit a model file is made of.
+
+use std::borrow::Cow;
+
+use crate::features::{Features, Spec};
+use crate::language::ROWS;
+
+/// What a head answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+#[allow(missing_docs)]
+pub enum Task {
+    Sentiment = 0,
+    Complaint = 1,
+    Severity = 2,
+    Arousal = 3,
+    Topic = 4,
+    Spam = 5,
+    Thanks = 6,
+    WonBack = 7,
+    ThreatLeave = 8,
+    ThreatSue = 9,
+    ThreatPublish = 10,
+    Unanswered = 11,
+    Apology = 12,
+    Explanation = 13,
+    Offer = 14,
+    ChannelMove = 15,
+    Language = 16,
+}
+
+impl Task {
+    /// Every task, in the order of their numbers.
+    pub const ALL: [Task; 17] = [
+        Task::Sentiment,
+        Task::Complaint,
+        Task::Severity,
+        Task::Arousal,
+        Task::Topic,
+        Task::Spam,
+        Task::Thanks,
+        Task::WonBack,
+        Task::ThreatLeave,
+        Task::ThreatSue,
+        Task::ThreatPublish,
+        Task::Unanswered,
+        Task::Apology,
+        Task::Explanation,
+        Task::Offer,
+        Task::ChannelMove,
+        Task::Language,
+    ];
+
+    /// The name used in training lines and reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Task::Sentiment => "sentiment",
+            Task::Complaint => "complaint",
+            Task::Severity => "severity",
+            Task::Arousal => "arousal",
+            Task::Topic => "topic",
+            Task::Spam => "spam",
+            Task::Thanks => "thanks",
+            Task::WonBack => "won_back",
+            Task::ThreatLeave => "threat_leave",
+            Task::ThreatSue => "threat_sue",
+            Task::ThreatPublish => "threat_publish",
+            Task::Unanswered => "unanswered",
+            Task::Apology => "apology",
+            Task::Explanation => "explanation",
+            Task::Offer => "offer",
+            Task::ChannelMove => "channel_move",
+            Task::Language => "language",
+        }
+    }
+}
+
+/// One answer: a yes-or-no when it has one class, otherwise a choice among its classes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Head {
+    /// What it answers.
+    pub task: Task,
+    /// First column of the table.
+    pub offset: usize,
+    /// Class names in column order; a yes-or-no head has the single class `yes`.
+    pub classes: Vec<String>,
+    /// Per language: what scores are multiplied with before they become probabilities.
+    pub sharpness: Vec<f32>,
+}
+
+impl Head {
+    /// A head whose scores are not sharpened yet.
+    pub fn new(task: Task, offset: usize, classes: Vec<String>) -> Self {
+        Self { task, offset, classes, sharpness: vec![1.0; ROWS] }
+    }
+}
+
+/// A table of one row per feature bucket and one column per class, with the heads over its columns.
+#[derive(Debug, Clone)]
+pub struct Part {
+    /// Which features it reads.
+    pub spec: Spec,
+    /// Power of two of the number of rows.
+    pub bits: u32,
+    /// Columns.
+    pub width: usize,
+    /// Rows after rows of weights, stored as weight / scale + 128.
+    pub table: Cow<'static, [u8]>,
+    /// What a step is worth, per column.
+    pub scale: Vec<f32>,
+    /// Added to the scores: one row of columns per language.
+    pub bias: Vec<f32>,
+    /// The answers.
+    pub heads: Vec<Head>,
+    /// A choice is called sure from this top probability on.
+    pub sure_from: f32,
+}
+
+impl Part {
+    /// The scores of all columns for a text: averages of both blocks plus the bias of the language row.
+    pub fn scores(&self, features: &Features, language_row: usize, out: &mut Vec<f32>) {
+        out.clear();
+        out.resize(self.width, 0.0);
+        match self.width {
+            8 => self.gather::<8>(features, out),
+            16 => self.gather::<16>(features, out),
+            32 => self.gather::<32>(features, out),
+            _ => self.gather_any(features, out),
+        }
+        let bias = &self.bias[language_row * self.width..(language_row + 1) * self.width];
+        for ((score, scale), bias) in out.iter_mut().zip(&self.scale).zip(bias) {
+            *score = *score * scale + bias;
+        }
+    }
+
+    fn gather<const W: usize>(&self, features: &Features, out: &mut [f32]) {
+        let (rows, _) = self.table.as_chunks::<W>();
+        let shift = 32 - self.bits;
+        for block in [&features.words, &features.chars] {
+            if block.is_empty() {
+                continue;
+            }
+            let mut total = [0u32; W];
+            // A u16 holds 257 bytes' sum: longer texts are summed in stretches.
+            for stretch in block.chunks(256) {
+                let mut sum = [0u16; W];
+                for hash in stretch {
+                    let row = &rows[(hash >> shift) as usize];
+                    for (s, r) in sum.iter_mut().zip(row) {
+                        *s += u16::from(*r);
+                    }
+                }
+                for (t, s) in total.iter_mut().zip(sum) {
+                    *t += u32::from(s);
+                }
+            }
+            let zero = 128 * block.len() as i64;
+            let norm = (block.len() as f32).sqrt();
+            for (o, t) in out.iter_mut().zip(total) {
+                *o += (i64::from(t) - zero) as f32 / norm;
+            }
+        }
+    }
+
+    fn gather_any(&self, features: &Features, out: &mut [f32]) {
+        let shift = 32 - self.bits;
+        let mut total = vec![0u32; self.width];
+        for block in [&features.words, &features.chars] {
+            if block.is_empty() {
+                continue;
+            }
+            total.fill(0);
+            for hash in block {
+                let at = (hash >> shift) as usize * self.width;
+                for (t, r) in total.iter_mut().zip(&self.table[at..at + self.width]) {
+                    *t += u32::from(*r);
+                }
+            }
+            let zero = 128 * block.len() as i64;
+            let norm = (block.len() as f32).sqrt();
+            for (o, t) in out.iter_mut().zip(&total) {
+                *o += (i64::from(*t) - zero) as f32 / norm;
+            }
+        }
+    }
+
+    /// One feature's row, for explanations.
+    pub fn row(&self, hash: u32) -> &[u8] {
+        let at = (hash >> (32 - self.bits)) as usize * self.width;
+        &self.table[at..at + self.width]
+    }
+
+    /// Makes a part from real weights: every column gets the step that fits it into a byte.
+    ///
+    /// A few outliers per column are cut off, so that the many small weights keep their resolution.
+    pub fn quantise(
+        spec: Spec,
+        bits: u32,
+        width: usize,
+        weights: &[f32],
+        bias: Vec<f32>,
+        heads: Vec<Head>,
+    ) -> Self {
+        let mut scale = vec![1.0f32; width];
+        for (column, step) in scale.iter_mut().enumerate() {
+            let mut sizes: Vec<f32> =
+                weights.iter().skip(column).step_by(width).map(|w| w.abs()).filter(|w| *w > 0.0).collect();
+            sizes.sort_unstable_by(f32::total_cmp);
+            if let Some(last) = sizes.len().checked_sub(1) {
+                let top = sizes[last - last / 2000];
+                *step = (top / 127.0).max(1e-12);
+            }
+        }
+        let table: Vec<u8> = weights
+            .iter()
+            .enumerate()
+            .map(|(i, w)| {
+                let steps = w / scale[i % width];
+                let rounded = (steps + if steps < 0.0 { -0.5 } else { 0.5 }) as i32;
+                (rounded.clamp(-127, 127) + 128) as u8
+            })
+            .collect();
+        Self { spec, bits, width, table: table.into(), scale, bias, heads, sure_from: 0.5 }
+    }
+
+    /// The head for a task, if this part has one.
+    pub fn head(&self, task: Task) -> Option<&Head> {
+        self.heads.iter().find(|head| head.task == task)
+    }
+}

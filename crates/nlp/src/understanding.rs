@@ -1,0 +1,253 @@
+//! What is understood of one text, and how scores become it.
+
+use crate::arith::{sigmoid, softmax};
+use crate::language::Language;
+use crate::model::Model;
+use crate::part::Task;
+
+/// What kind of place a text comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[allow(missing_docs)]
+pub enum SourceFamily {
+    Social,
+    Review,
+    Mail,
+    Support,
+    #[default]
+    Unknown,
+}
+
+/// What is known of a text before reading it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Hint<'a> {
+    /// The kind of place.
+    pub source_family: SourceFamily,
+    /// The language its source claims, as a BCP 47 tag; breaks ties only.
+    pub claimed_language: Option<&'a str>,
+}
+
+/// How severe a complaint is: 0 none, 1 no explicit reproach, 2 disapproval, 3 accusation, 4 blame.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct SeverityEstimate {
+    /// The likeliest level.
+    pub level: u8,
+    /// The probability of each level; they sum to one.
+    pub probabilities: [f32; 5],
+}
+
+/// What a brand's reply does, each in 0..1.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[allow(missing_docs)]
+pub struct ReplyActs {
+    pub apology: f32,
+    pub explanation: f32,
+    pub offer: f32,
+    pub channel_move: f32,
+}
+
+/// Most topics told of one text.
+pub const TOPICS_MAX: usize = 3;
+/// Topics after the likeliest are told from this probability on.
+pub const TOPIC_FROM: f32 = 0.15;
+
+/// The likeliest topics, in descending order; at least one when the model has topics.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Topics {
+    items: [(u16, f32); TOPICS_MAX],
+    len: u8,
+}
+
+impl Topics {
+    /// Pairs of number (into `Model::topics`) and probability.
+    pub fn as_slice(&self) -> &[(u16, f32)] {
+        &self.items[..usize::from(self.len)]
+    }
+
+    fn from_probabilities(all: &[f32]) -> Self {
+        let mut topics = Topics::default();
+        for (number, &p) in all.iter().enumerate() {
+            let at = topics.as_slice().iter().position(|(_, q)| p > *q).unwrap_or(usize::from(topics.len));
+            if at < TOPICS_MAX {
+                topics.items.copy_within(at..TOPICS_MAX - 1, at + 1);
+                topics.items[at] = (number as u16, p);
+                topics.len = (topics.len + 1).min(TOPICS_MAX as u8);
+            }
+        }
+        while topics.len > 1 && topics.items[usize::from(topics.len) - 1].1 < TOPIC_FROM {
+            topics.len -= 1;
+        }
+        topics
+    }
+}
+
+/// What is understood of a text; all numbers but `level` are probabilities in 0..1.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Understanding {
+    /// The language.
+    pub language: Language,
+    /// Negative, neutral, positive.
+    pub sentiment: [f32; 3],
+    /// Someone's expectation of a company was disappointed.
+    pub complaint: f32,
+    /// How severe.
+    pub severity: SeverityEstimate,
+    /// Anger, sarcasm, urgency: what makes a text spread.
+    pub arousal: f32,
+    /// What it is about.
+    pub topics: Topics,
+    /// Advertising or fraud.
+    pub spam: f32,
+    /// Gratitude.
+    pub thanks: f32,
+    /// A customer who had left or complained is content again.
+    pub won_back: f32,
+    /// Says they will leave.
+    pub threat_leave: f32,
+    /// Says they will go to a lawyer, a court or an authority.
+    pub threat_sue: f32,
+    /// Says they will make it public.
+    pub threat_publish: f32,
+    /// "Nobody answers me."
+    pub unanswered: f32,
+    /// What it does, if it is a brand's reply.
+    pub reply: ReplyActs,
+    /// The sentiment is likely enough to be acted on without a second look.
+    pub sure: bool,
+}
+
+/// The sentiments in output order, as classes are named in model files.
+pub const SENTIMENTS: [&str; 3] = ["negative", "neutral", "positive"];
+
+/// Turns the scores of all parts into answers.
+pub(crate) fn assemble(model: &Model, scores: &[Vec<f32>], language: Language) -> Understanding {
+    let reader = Reader { model, scores, row: language.row() };
+    let complaint = reader.yes(Task::Complaint);
+    let (sentiment, sure) = reader.sentiment();
+    Understanding {
+        language,
+        sentiment,
+        complaint,
+        severity: reader.severity(complaint),
+        arousal: reader.yes(Task::Arousal),
+        topics: reader.topics(),
+        spam: reader.yes(Task::Spam),
+        thanks: reader.yes(Task::Thanks),
+        won_back: reader.yes(Task::WonBack),
+        threat_leave: reader.yes(Task::ThreatLeave),
+        threat_sue: reader.yes(Task::ThreatSue),
+        threat_publish: reader.yes(Task::ThreatPublish),
+        unanswered: reader.yes(Task::Unanswered),
+        reply: ReplyActs {
+            apology: reader.yes(Task::Apology),
+            explanation: reader.yes(Task::Explanation),
+            offer: reader.yes(Task::Offer),
+            channel_move: reader.yes(Task::ChannelMove),
+        },
+        sure,
+    }
+}
+
+struct Reader<'a> {
+    model: &'a Model,
+    scores: &'a [Vec<f32>],
+    row: usize,
+}
+
+/// Probabilities on the stack up to this many classes; more (large topic packs) go to the heap.
+const STACK_CLASSES: usize = 32;
+
+impl Reader<'_> {
+    /// Runs `f` with the class names and probabilities of a choice, and the probability from which it is sure.
+    fn choice<T>(&self, task: Task, f: impl FnOnce(&[String], &[f32], f32) -> T) -> Option<T> {
+        let (part, head) = self.model.answers[task as usize]?;
+        let part_at = usize::from(part);
+        let part = &self.model.parts[part_at];
+        let head = &part.heads[usize::from(head)];
+        let sharpness = head.sharpness[self.row];
+        let scores = &self.scores[part_at][head.offset..head.offset + head.classes.len()];
+        let mut stack = [0.0; STACK_CLASSES];
+        let mut heap = Vec::new();
+        let buffer = match stack.get_mut(..scores.len()) {
+            Some(slice) => slice,
+            None => {
+                heap.resize(scores.len(), 0.0);
+                &mut heap[..]
+            }
+        };
+        for (slot, score) in buffer.iter_mut().zip(scores) {
+            *slot = score * sharpness;
+        }
+        if let [one] = buffer {
+            *one = sigmoid(*one);
+        } else {
+            softmax(buffer);
+        }
+        Some(f(&head.classes, buffer, part.sure_from))
+    }
+
+    fn yes(&self, task: Task) -> f32 {
+        self.choice(task, |_, p, _| p[p.len() - 1]).unwrap_or(0.0)
+    }
+
+    fn sentiment(&self) -> ([f32; 3], bool) {
+        let told = self.choice(Task::Sentiment, |classes, p, sure_from| {
+            let mut sentiment = [0.0; 3];
+            for (class, p) in classes.iter().zip(p) {
+                if let Some(at) = SENTIMENTS.iter().position(|name| name == class) {
+                    sentiment[at] = *p;
+                }
+            }
+            (sentiment, p.iter().copied().fold(0.0, f32::max) >= sure_from)
+        });
+        told.unwrap_or(([0.0, 1.0, 0.0], false))
+    }
+
+    /// A head of five classes speaks of all levels, one of four of the levels given that it is a complaint.
+    fn severity(&self, complaint: f32) -> SeverityEstimate {
+        let mut probabilities = [0.0; 5];
+        self.choice(Task::Severity, |classes, p, _| {
+            let given = !classes.iter().any(|class| class == "0");
+            for (class, p) in classes.iter().zip(p) {
+                if let Some(level) = class.parse().ok().filter(|level: &usize| *level < 5) {
+                    probabilities[level] = if given { p * complaint } else { *p };
+                }
+            }
+            if given {
+                probabilities[0] = 1.0 - complaint;
+            }
+        });
+        let mut level = 0;
+        for (i, p) in probabilities.iter().enumerate() {
+            if *p > probabilities[level] {
+                level = i;
+            }
+        }
+        // A complaint has a level even where the four share its probability.
+        if level == 0 && complaint >= 0.5 {
+            level = 1;
+            for i in 2..5 {
+                if probabilities[i] > probabilities[level] {
+                    level = i;
+                }
+            }
+        }
+        SeverityEstimate { level: level as u8, probabilities }
+    }
+
+    fn topics(&self) -> Topics {
+        self.choice(Task::Topic, |_, p, _| Topics::from_probabilities(p)).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn topics_come_in_descending_order_and_the_likeliest_always() {
+        let topics = Topics::from_probabilities(&[0.1, 0.3, 0.05, 0.4, 0.15]);
+        assert_eq!(topics.as_slice(), [(3, 0.4), (1, 0.3), (4, 0.15)]);
+        assert_eq!(Topics::from_probabilities(&[0.05; 20]).as_slice(), [(0, 0.05)]);
+        assert!(Topics::from_probabilities(&[]).as_slice().is_empty());
+    }
+}

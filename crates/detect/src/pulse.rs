@@ -6,7 +6,7 @@ use crate::{rhythm::Rhythm, tail::Tail, tuning::Tuning};
 pub(crate) const BRANCHES: usize = 3;
 
 /// One exponentially windowed comparison of what came with what was expected.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Branch {
     /// Windowed count.
     seen: f32,
@@ -28,7 +28,7 @@ pub(crate) struct Beat {
 }
 
 /// A key's whole learned state.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Pulse {
     /// Events per second, free of rhythm.
     level: f32,
@@ -82,7 +82,8 @@ impl Pulse {
             // Idle time's expectation is spread over the stretch, not piled up at its end.
             let spread = tau * (1.0 - keep) / stretch.observed_s.max(1e-3);
             branch.seen = branch.seen * keep + count;
-            branch.expected = branch.expected * keep + expected * if stretch.observed_s > stretch.row_s * 1.5 { spread } else { 1.0 };
+            branch.expected = branch.expected * keep
+                + expected * if stretch.observed_s > stretch.row_s * 1.5 { spread } else { 1.0 };
             let residual = stable(branch.seen, tuning) - stable(branch.expected, tuning);
             residuals[index] = residual;
             let deviation = branch.variance.sqrt().max(tuning.spread_floor);
@@ -97,6 +98,25 @@ impl Pulse {
         self.tail.learn(score, rows, stretch.now_s, tuning);
         self.learn(count, expected, factor, &residuals, best.surprise, stretch, tuning);
         best
+    }
+
+    /// Expected events per second at a local time.
+    pub(crate) fn expected_per_s(&self, local_s: i64) -> f32 {
+        self.level * self.rhythm.factor(local_s)
+    }
+
+    /// The range that nine in ten stretches of `span_s` seconds stay in at a local time.
+    pub(crate) fn usual(&self, span_s: f32, local_s: i64, tuning: &Tuning) -> (f32, f32) {
+        let middle = stable(self.expected_per_s(local_s) * span_s, tuning);
+        // The sudden branch's spread is that of about such a stretch; never less than Poisson's.
+        let reach = 1.645 * self.branches[0].variance.sqrt().max(1.0);
+        let back = |value: f32| ((value.max(0.0) / 2.0).powi(2) - tuning.root_offset).max(0.0);
+        (back(middle - reach).floor(), back(middle + reach).ceil())
+    }
+
+    /// What this key knows that a young one may borrow: level per second, rhythm, days of evidence.
+    pub(crate) fn lesson(&self) -> (f32, Rhythm, f32) {
+        (self.level, self.rhythm, self.age_s / DAY_S)
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -114,32 +134,42 @@ impl Pulse {
         let memory = tuning.spread_days * DAY_S;
         let rate = (observed / (self.age_s.min(memory) + observed)).min(1.0);
         for (branch, residual) in self.branches.iter_mut().zip(residuals) {
-            let bound = tuning.spread_clip * tuning.spread_clip * branch.variance.max(tuning.spread_floor * tuning.spread_floor);
+            let bound = tuning.spread_clip
+                * tuning.spread_clip
+                * branch.variance.max(tuning.spread_floor * tuning.spread_floor);
             branch.variance += rate * ((residual * residual).min(bound) - branch.variance);
         }
         self.age_s = (self.age_s + observed).min(tuning.spread_days.max(tuning.level_days) * DAY_S);
         if !stretch.learn || surprise > tuning.freeze_surprise {
             return;
         }
-        let bounded = if self.age_s > DAY_S / 4.0 {
-            count.min(tuning.level_clip * (expected + expected.sqrt() + 1.0))
-        } else {
-            count
-        };
-        let memory = tuning.level_days * DAY_S;
-        let rate = (observed / self.age_s.min(memory)).min(1.0);
-        self.level += rate * (bounded / (factor * observed.max(1.0)) - self.level);
+        // Bounded by the window, not by the row: a tally's row may be a single second.
+        let window = &self.branches[0];
+        let bound = tuning.level_clip * (window.expected + window.expected.sqrt() + 1.0);
+        let bounded = if self.age_s > DAY_S / 4.0 { count * (bound / window.seen.max(bound)) } else { count };
+        let memory = self.age_s.min(tuning.level_days * DAY_S).max(1.0);
+        self.level += bounded / (factor * memory) - (observed / memory).min(1.0) * self.level;
         self.rhythm.learn(bounded, self.level * observed, stretch.local_s, tuning);
     }
 
-    pub(crate) fn to_words(self, out: &mut impl FnMut(u32)) {
-        out(self.level.to_bits());
-        out(self.age_s.to_bits());
-        self.rhythm.to_words(out);
+    pub(crate) fn words(&self, out: &mut crate::snapshot::Writer) {
+        out.f32(self.level);
+        out.f32(self.age_s);
+        self.rhythm.words(out);
         for branch in self.branches {
-            [branch.seen, branch.expected, branch.variance].iter().for_each(|value| out(value.to_bits()));
+            [branch.seen, branch.expected, branch.variance].into_iter().for_each(|value| out.f32(value));
         }
-        self.tail.to_words().into_iter().for_each(out);
+        self.tail.words(out);
+    }
+
+    pub(crate) fn from_words(input: &mut crate::snapshot::Reader<'_>) -> Option<Self> {
+        let (level, age_s) = (input.f32()?, input.f32()?);
+        let rhythm = Rhythm::from_words(input)?;
+        let mut branches = [Branch::default(); BRANCHES];
+        for branch in &mut branches {
+            *branch = Branch { seen: input.f32()?, expected: input.f32()?, variance: input.f32()? };
+        }
+        Some(Self { level, age_s, rhythm, branches, tail: Tail::from_words(input)? })
     }
 }
 

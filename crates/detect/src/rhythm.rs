@@ -4,10 +4,10 @@ use crate::tuning::Tuning;
 
 /// Factors per local hour of day, learned once per finished hour, so that events may come as finely as they like.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Rhythm {
-    /// Factor of each hour, thousandths (1000 is the mean).
-    hours: [u16; 24],
-    /// The hour being summed, hours since 1970 local; 0 before the first.
+pub struct Rhythm {
+    /// Factor of each hour: 32 steps to an octave around 128, which is the mean.
+    hours: [u8; 24],
+    /// The hour being summed, hours since the detector's epoch; 0 before the first.
     hour: u32,
     /// Events in it.
     seen: f32,
@@ -15,12 +15,20 @@ pub(crate) struct Rhythm {
     flat: f32,
 }
 
-/// One factor's unit.
-const ONE: f32 = 1000.0;
-
 impl Rhythm {
     /// A day without shape.
-    pub(crate) const FLAT: Self = Self { hours: [1000; 24], hour: 0, seen: 0.0, flat: 0.0 };
+    pub const FLAT: Self = Self { hours: [128; 24], hour: 0, seen: 0.0, flat: 0.0 };
+
+    /// A day with the given factors per local hour (1 is the mean); kept within 1/15 to 15.
+    pub fn from_factors(factors: [f32; 24]) -> Self {
+        let hours = factors.map(|factor| step_of(factor).round() as u8);
+        Self { hours, ..Self::FLAT }
+    }
+
+    /// The factors per local hour.
+    pub fn factors(&self) -> [f32; 24] {
+        self.hours.map(|step| FACTORS[usize::from(step)])
+    }
 
     /// The factor at a local time, interpolated between the middles of hours.
     pub(crate) fn factor(&self, local_s: i64) -> f32 {
@@ -28,7 +36,8 @@ impl Rhythm {
         let half = second + 1800;
         let (next, into) = (half / 3600 % 24, (half % 3600) as f32 / 3600.0);
         let before = (next + 23) % 24;
-        (f32::from(self.hours[before]) * (1.0 - into) + f32::from(self.hours[next]) * into) / ONE
+        let of = |hour: usize| FACTORS[usize::from(self.hours[hour])];
+        of(before) * (1.0 - into) + of(next) * into
     }
 
     /// Adds events and what a flat day would have had in the time that ends at `local_s`.
@@ -49,16 +58,53 @@ impl Rhythm {
             return;
         }
         let slot = (self.hour % 24) as usize;
-        let old = f32::from(self.hours[slot]) / ONE;
+        let old = FACTORS[usize::from(self.hours[slot])];
         let trust = tuning.shape_rate * flat / (flat + tuning.shape_prior);
-        let new = old + trust * (seen / flat - old);
-        self.hours[slot] = (new.clamp(0.05, 20.0) * ONE).round() as u16;
+        let exact = step_of(old + trust * (seen / flat - old));
+        // Rounded up as often as the fraction says, by a hash of the hour: small lessons add up
+        // over weeks instead of being lost, and a replay rounds the same way.
+        let dither = (self.hour.wrapping_mul(0x9e37_79b9) >> 8) as f32 / 16_777_216.0;
+        self.hours[slot] = (exact + dither).floor().clamp(1.0, 255.0) as u8;
     }
 
-    pub(crate) fn to_words(self, out: &mut impl FnMut(u32)) {
-        self.hours.chunks(2).for_each(|pair| out(u32::from(pair[0]) | u32::from(pair[1]) << 16));
-        out(self.hour);
-        out(self.seen.to_bits());
-        out(self.flat.to_bits());
+    pub(crate) fn words(&self, out: &mut crate::snapshot::Writer) {
+        out.bytes(&self.hours);
+        out.u32(self.hour);
+        out.f32(self.seen);
+        out.f32(self.flat);
+    }
+
+    pub(crate) fn from_words(input: &mut crate::snapshot::Reader<'_>) -> Option<Self> {
+        Some(Self { hours: input.bytes()?, hour: input.u32()?, seen: input.f32()?, flat: input.f32()? })
+    }
+}
+
+/// Where a factor lies on the scale of [`FACTORS`].
+fn step_of(factor: f32) -> f32 {
+    (128.0 + 32.0 * factor.max(1e-6).log2()).clamp(1.0, 255.0)
+}
+
+/// `2^((step - 128) / 32)`, by repeated multiplication so that it is a constant.
+static FACTORS: [f32; 256] = factors();
+
+const fn factors() -> [f32; 256] {
+    const ROOT: f64 = 1.021_897_148_654_116_7;
+    let mut table = [1.0f32; 256];
+    let (mut up, mut down, mut step) = (1.0f64, 1.0f64, 1);
+    while step <= 128 {
+        up *= ROOT;
+        down /= ROOT;
+        if step < 128 {
+            table[128 + step] = up as f32;
+        }
+        table[128 - step] = down as f32;
+        step += 1;
+    }
+    table
+}
+
+impl Default for Rhythm {
+    fn default() -> Self {
+        Self::FLAT
     }
 }

@@ -113,7 +113,8 @@ mod tests {
         again.merge(of(0..10));
         assert_eq!(again, seen);
         assert_eq!(seen.unseen_share(of(0..5)), 0.0);
-        let share = (0..100).map(|k| seen.unseen_share(of(1000 + k * 10..1010 + k * 10))).sum::<f32>() / 100.0;
+        let share =
+            (0..100).map(|k| seen.unseen_share(of(1000 + k * 10..1010 + k * 10))).sum::<f32>() / 100.0;
         assert!((share - 1.0).abs() < 0.1, "{share}");
     }
 }

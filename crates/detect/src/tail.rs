@@ -8,7 +8,7 @@ use crate::tuning::Tuning;
 /// scores minutes apart are the same event: what is calibrated is how often an episode with at
 /// least that score *starts*. The fit is by the mean excess with a fixed shape, and shrunk to the
 /// prior while the key has few episodes of its own.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Tail {
     /// Scores above are peaks.
     threshold: f32,
@@ -92,19 +92,21 @@ impl Tail {
         tuning.tail_gain * self.excess / (1.0 + self.episodes / tuning.tail_prior).sqrt()
     }
 
-    pub(crate) fn to_words(self) -> [u32; 6] {
-        [
-            self.threshold.to_bits(),
-            self.excess.to_bits(),
-            self.episodes.to_bits(),
-            self.rows.to_bits(),
-            self.peak.to_bits(),
-            self.over_s,
-        ]
+    pub(crate) fn words(&self, out: &mut crate::snapshot::Writer) {
+        [self.threshold, self.excess, self.episodes, self.rows, self.peak]
+            .into_iter()
+            .for_each(|value| out.f32(value));
+        out.u32(self.over_s);
     }
 
-    pub(crate) fn from_words(words: [u32; 6]) -> Self {
-        let [threshold, excess, episodes, rows, peak] = [0, 1, 2, 3, 4].map(|i: usize| f32::from_bits(words[i]));
-        Self { threshold, excess, episodes, rows, peak, over_s: words[5] }
+    pub(crate) fn from_words(input: &mut crate::snapshot::Reader<'_>) -> Option<Self> {
+        Some(Self {
+            threshold: input.f32()?,
+            excess: input.f32()?,
+            episodes: input.f32()?,
+            rows: input.f32()?,
+            peak: input.f32()?,
+            over_s: input.u32()?,
+        })
     }
 }

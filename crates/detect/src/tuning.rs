@@ -54,6 +54,13 @@ pub struct Tuning {
 
 impl Default for Tuning {
     fn default() -> Self {
+        Self::SHIPPED
+    }
+}
+
+impl Tuning {
+    /// What ships.
+    pub const SHIPPED: Self = {
         Self {
             branch_tau_s: [600.0, 2400.0, 7200.0],
             branch_weight: [1.0, 1.0, 1.0],
@@ -78,5 +85,5 @@ impl Default for Tuning {
             tail_weight_min: 0.02,
             tail_memory_rows: 8640.0,
         }
-    }
+    };
 }

@@ -1,0 +1,225 @@
+//! Threads: errors of the forecast, coverage of its intervals, and finding the viral ones.
+
+use std::{collections::BTreeMap, io::Read, path::Path};
+
+use detect::{
+    simulate::ThreadParams,
+    thread::{CascadeModel, HORIZON_S, Thread, ThreadState},
+};
+
+/// Ages that are reported, seconds.
+pub const CHECKS_S: [u32; 4] = [600, 3600, 10_800, 21_600];
+
+/// Reads the Twitter cascades; the first line of each file is a header.
+pub fn tideh(dir: &Path) -> Vec<Thread> {
+    let mut paths: Vec<_> = std::fs::read_dir(dir)
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .filter(|p| p.extension().is_some_and(|e| e == "txt"))
+        .collect();
+    paths.sort();
+    paths
+        .iter()
+        .map(|path| {
+            let text = std::fs::read_to_string(path).unwrap();
+            let rows: Vec<(f64, u64)> = text
+                .lines()
+                .skip(1)
+                .map(|l| {
+                    let mut f = l.split_whitespace();
+                    (f.next().unwrap().parse().unwrap(), f.next().unwrap().parse().unwrap())
+                })
+                .collect();
+            Thread {
+                root_followers: rows[0].1,
+                reactions: rows[1..].iter().map(|r| (r.0 as u32, r.1)).collect(),
+                weight: 1.0,
+            }
+        })
+        .collect()
+}
+
+/// Reads the Weibo threads.
+pub fn ced(dir: &Path) -> Vec<Thread> {
+    let index = std::fs::read_to_string(dir.join("index.csv")).unwrap();
+    let mut threads: BTreeMap<String, Thread> = index
+        .lines()
+        .skip(1)
+        .map(|l| {
+            let f: Vec<&str> = l.split(',').collect();
+            (
+                f[0].to_owned(),
+                Thread {
+                    root_followers: f[3].parse::<f64>().unwrap_or(0.0) as u64,
+                    reactions: vec![],
+                    weight: 1.0,
+                },
+            )
+        })
+        .collect();
+    let mut text = String::new();
+    flate2::read::MultiGzDecoder::new(std::fs::File::open(dir.join("events.csv.gz")).unwrap())
+        .read_to_string(&mut text)
+        .unwrap();
+    for line in text.lines().skip(1) {
+        let f: Vec<&str> = line.split(',').collect();
+        if let (Some(thread), Ok(at)) = (threads.get_mut(f[0]), f[2].parse::<f64>()) {
+            thread.reactions.push((at as u32, 0));
+        }
+    }
+    threads
+        .into_values()
+        .map(|mut t| {
+            t.reactions.sort_unstable();
+            t
+        })
+        .collect()
+}
+
+/// The threads the shipped model is fitted on: openly licensed cascades, thinned copies of them, and simulated ones.
+pub fn shipping(tideh: &[Thread]) -> Vec<Thread> {
+    let mut out = tideh.to_vec();
+    for (copy, share) in [(0u64, 0.1), (1, 0.03), (2, 0.01)] {
+        for (index, thread) in tideh.iter().enumerate() {
+            let keep = |i: usize| {
+                let mut z =
+                    ((index as u64) << 40 | copy << 32 | i as u64).wrapping_add(0x9e37_79b9_7f4a_7c15);
+                z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+                z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+                ((z >> 11) as f64 / (1u64 << 53) as f64) < share
+            };
+            let reactions =
+                thread.reactions.iter().enumerate().filter(|(i, _)| keep(*i)).map(|(_, r)| *r).collect();
+            out.push(Thread {
+                root_followers: (thread.root_followers as f64 * share) as u64,
+                reactions,
+                weight: 0.2,
+            });
+        }
+    }
+    for seed in 0..400 {
+        let mut thread = Thread::simulated(seed, &ThreadParams::drawn(seed));
+        thread.weight = 0.1;
+        if !thread.reactions.is_empty() {
+            out.push(thread);
+        }
+    }
+    out
+}
+
+fn size(thread: &Thread) -> usize {
+    thread.reactions.partition_point(|r| r.0 <= HORIZON_S)
+}
+
+fn state_at(thread: &Thread, age_s: u32) -> ThreadState {
+    let mut state = ThreadState::new(0, thread.root_followers);
+    thread.reactions.iter().take_while(|r| r.0 <= age_s).for_each(|r| state.reaction(i64::from(r.0), r.1));
+    state
+}
+
+/// Predictions of threads by models that have not seen them: for each check (real, expected, low, high, p500) of threads with enough seen.
+pub fn predict<'a>(
+    test: impl Iterator<Item = (&'a Thread, &'a CascadeModel)> + Clone,
+    least: u32,
+) -> Vec<Vec<[f64; 5]>> {
+    CHECKS_S
+        .iter()
+        .map(|&age| {
+            test.clone()
+                .filter_map(|(thread, model)| {
+                    let state = state_at(thread, age);
+                    let f = model.forecast(&state, i64::from(age));
+                    (state.seen() >= least).then(|| {
+                        [
+                            size(thread) as f64,
+                            f.expected_final.into(),
+                            f.low.into(),
+                            f.high.into(),
+                            f.p_at_least(500.0).into(),
+                        ]
+                    })
+                })
+                .collect()
+        })
+        .collect()
+}
+
+/// Prints median absolute error, share within 15 %, and coverage.
+pub fn print(name: &str, checks: &[Vec<[f64; 5]>]) {
+    for (age, rows) in CHECKS_S.iter().zip(checks) {
+        let mut errors: Vec<f64> = rows.iter().map(|r| (r[1] - r[0]).abs() / r[0].max(1.0)).collect();
+        errors.sort_by(f64::total_cmp);
+        let within = errors.iter().filter(|e| **e <= 0.15).count() as f64 / errors.len() as f64;
+        let covered = rows.iter().filter(|r| r[2].floor() <= r[0] && r[0] <= r[3].ceil()).count() as f64
+            / rows.len() as f64;
+        let mut width: Vec<f64> = rows.iter().map(|r| (r[3] + 1.0) / (r[2] + 1.0)).collect();
+        width.sort_by(f64::total_cmp);
+        println!(
+            "{name} {age:6} s: n {} median error {:.1} % within 15 % {:.2} coverage {:.3} width x{:.1}",
+            rows.len(),
+            100.0 * errors[errors.len() / 2],
+            within,
+            covered,
+            width[width.len() / 2]
+        );
+    }
+}
+
+/// Cross-validated predictions: threads are dealt to folds, and each fold is forecast by a model of the others.
+pub fn crossed(
+    threads: &[Thread],
+    folds: usize,
+    fit: impl Fn(&[Thread]) -> CascadeModel + Sync,
+    least: u32,
+) -> (Vec<Vec<[f64; 5]>>, Vec<f64>) {
+    let models: Vec<CascadeModel> = std::thread::scope(|scope| {
+        let jobs: Vec<_> = (0..folds)
+            .map(|fold| {
+                let fit = &fit;
+                scope.spawn(move || {
+                    let part: Vec<Thread> = threads
+                        .iter()
+                        .enumerate()
+                        .filter(|(i, _)| i % folds != fold)
+                        .map(|(_, t)| t.clone())
+                        .collect();
+                    fit(&part)
+                })
+            })
+            .collect();
+        jobs.into_iter().map(|job| job.join().unwrap()).collect()
+    });
+    let test = threads.iter().enumerate().map(|(i, t)| (t, &models[i % folds]));
+    let viral = viral(threads.iter().enumerate().map(|(i, t)| (t, &models[i % folds])));
+    (predict(test, least), viral)
+}
+
+/// Recall of threads that reach 500 with 5 % of the others flagged by 10, by 30 and by 60 minutes, and over all checks; then the median lead in hours.
+fn viral<'a>(test: impl Iterator<Item = (&'a Thread, &'a CascadeModel)>) -> Vec<f64> {
+    let ages = [300u32, 600, 1200, 1800, 3600, 7200, 10_800, 21_600];
+    let rows: Vec<(bool, Vec<f64>)> = test
+        .map(|(thread, model)| {
+            let p = ages
+                .iter()
+                .map(|&age| {
+                    let state = state_at(thread, age);
+                    if state.seen() >= 500 {
+                        2.0
+                    } else {
+                        f64::from(model.forecast(&state, i64::from(age)).p_at_least(500.0))
+                    }
+                })
+                .collect();
+            (size(thread) >= 500, p)
+        })
+        .collect();
+    let recall = |upto: usize| {
+        let best = |p: &[f64]| p[..upto].iter().copied().fold(0.0, f64::max);
+        let mut wrong: Vec<f64> = rows.iter().filter(|r| !r.0).map(|r| best(&r.1)).collect();
+        wrong.sort_by(|a, b| b.total_cmp(a));
+        let Some(&level) = wrong.get((wrong.len() as f64 * 0.05) as usize) else { return f64::NAN };
+        let right: Vec<&(bool, Vec<f64>)> = rows.iter().filter(|r| r.0).collect();
+        right.iter().filter(|r| best(&r.1) > level).count() as f64 / right.len() as f64
+    };
+    vec![recall(2), recall(4), recall(5), recall(8)]
+}

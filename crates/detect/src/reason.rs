@@ -1,0 +1,155 @@
+//! Why: the numbers that decided, and the words for them.
+
+use std::fmt::Write as _;
+
+/// Which span of time the largest branch looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Branch {
+    /// Minutes.
+    Sudden,
+    /// About an hour.
+    Building,
+    /// Hours.
+    Slow,
+}
+
+/// The kind of a decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReasonKind {
+    /// Within what is usual.
+    Usual,
+    /// Unusually many.
+    Rising,
+    /// Unusually many, and a thread of the subject is forecast to spread.
+    ThreadSpreading,
+    /// Surprising, but from too few complaints or too few people.
+    TooFew,
+    /// Quiet for the policy's quiet time.
+    Quiet,
+    /// Too few sources report.
+    NoData,
+    /// A backlog is being delivered.
+    CatchingUp,
+    /// The tally was older than the policy's lateness and was not counted.
+    TooLate,
+}
+
+/// The numbers of one decision; render with [`Reason::words`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Reason {
+    /// What kind of decision.
+    pub kind: ReasonKind,
+    /// Complaints in the window, copies folded.
+    pub complaints: f32,
+    /// Distinct authors in the window; [`crate::DistinctSketch::MAX`] means at least that many.
+    pub people: f32,
+    /// Seconds the window covers.
+    pub span_s: u32,
+    /// Lower end of what nine in ten such windows hold.
+    pub usual_low: f32,
+    /// Upper end of it.
+    pub usual_high: f32,
+    /// Local hour of the week, 0 is Monday 00:00.
+    pub hour_of_week: u8,
+    /// The calibrated surprise.
+    pub surprise: f32,
+    /// The surprise that opens an episode here and now.
+    pub open_at: f32,
+    /// Which branch was most surprised.
+    pub branch: Branch,
+    /// Share (0..1) of the expected sources that reported.
+    pub coverage: f32,
+    /// Probability that the liveliest thread spreads; 0 without a thread.
+    pub p_spread: f32,
+}
+
+const DAYS: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
+
+impl Reason {
+    /// One sentence about `topic`, such as "23 complaints on refunds in 10 min from 19 people; usual for Sunday 03:00 is 1 to 4".
+    pub fn words(&self, topic: &str) -> String {
+        let mut text = match self.kind {
+            ReasonKind::NoData => return self.no_data(topic),
+            ReasonKind::TooLate => return format!("a late count on {topic} was not used"),
+            _ => self.count(topic),
+        };
+        let pace = match self.branch {
+            Branch::Sudden => "sudden",
+            Branch::Building => "building for about an hour",
+            Branch::Slow => "rising slowly for hours",
+        };
+        // Writing to a String cannot fail.
+        let _ = match self.kind {
+            ReasonKind::Rising => write!(text, "; {pace}"),
+            ReasonKind::ThreadSpreading => {
+                write!(
+                    text,
+                    "; {pace}; a thread on it spreads with {:.0} % probability",
+                    self.p_spread * 100.0
+                )
+            }
+            ReasonKind::TooFew => write!(text, "; too few to call it a rise"),
+            ReasonKind::Quiet => write!(text, "; calm again"),
+            ReasonKind::CatchingUp => {
+                write!(text, "; a source is delivering a backlog, so this is not read as a rise")
+            }
+            _ => Ok(()),
+        };
+        if self.coverage < 0.995 {
+            let _ = write!(text, "; seen through {:.0} % of the sources", self.coverage * 100.0);
+        }
+        text
+    }
+
+    fn count(&self, topic: &str) -> String {
+        let complaints = self.complaints.round();
+        let people = self.people.round();
+        let (noun, crowd) = (
+            if complaints == 1.0 { "complaint" } else { "complaints" },
+            if people == 1.0 { "person" } else { "people" },
+        );
+        let least = if people >= crate::DistinctSketch::MAX as f32 { "at least " } else { "" };
+        let day = DAYS[usize::from(self.hour_of_week / 24) % 7];
+        format!(
+            "{complaints} {noun} on {topic} in {} min from {least}{people} {crowd}; usual for {day} {:02}:00 is {} to {}",
+            (self.span_s / 60).max(1),
+            self.hour_of_week % 24,
+            self.usual_low,
+            self.usual_high,
+        )
+    }
+
+    fn no_data(&self, topic: &str) -> String {
+        format!(
+            "no data on {topic}: {:.0} % of the sources report, so silence is not calm",
+            self.coverage * 100.0
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_for_a_person_at_three_in_the_morning() {
+        let reason = Reason {
+            kind: ReasonKind::Rising,
+            complaints: 23.2,
+            people: 19.0,
+            span_s: 600,
+            usual_low: 1.0,
+            usual_high: 4.0,
+            hour_of_week: 6 * 24 + 3,
+            surprise: 5.0,
+            open_at: 3.46,
+            branch: Branch::Sudden,
+            coverage: 0.8,
+            p_spread: 0.0,
+        };
+        assert_eq!(
+            reason.words("refunds"),
+            "23 complaints on refunds in 10 min from 19 people; usual for Sunday 03:00 is 1 to 4; sudden; seen through 80 % of the sources"
+        );
+    }
+}

@@ -1,0 +1,169 @@
+//! Bursts in a plain series of counts: what `redress detect series` runs, one row at a time.
+
+use crate::{
+    policy::DetectPolicy,
+    pulse::{Pulse, Stretch},
+    rhythm::Rhythm,
+    tail::EPISODE_GAP_S,
+    tuning::Tuning,
+};
+
+/// The answer to one row.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct SeriesPoint {
+    /// `-log10` of how often per row an episode with at least this surprise starts on calm data; 0 or more, finite.
+    pub surprise: f32,
+    /// Whether an episode opens on this row.
+    pub alarm: bool,
+}
+
+/// Why a row was not taken; the detector is unchanged by it.
+#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
+pub enum RowError {
+    /// The time is before the previous row's.
+    #[error("the time is {0} s before the previous row's")]
+    Unsorted(i64),
+    /// The time is the previous row's.
+    #[error("the time repeats the previous row's")]
+    Repeated,
+    /// The value is no count.
+    #[error("the value is not a finite number of zero or more")]
+    NotACount,
+}
+
+/// A detector for rows `(time, count)` in time order; constant memory, strictly online.
+#[derive(Clone, Copy, Debug)]
+pub struct Series {
+    tuning: Tuning,
+    policy: DetectPolicy,
+    pulse: Option<Pulse>,
+    last_s: i64,
+    started_s: i64,
+    step: Step,
+    /// Events that a gap may have held back and that are still to be excused.
+    held_back: f32,
+    /// When the open episode was last above the closing surprise.
+    open_since_hot_s: Option<i64>,
+}
+
+impl Series {
+    /// A detector that has seen nothing.
+    pub fn new(policy: DetectPolicy) -> Self {
+        Self::with_tuning(policy, Tuning::default())
+    }
+
+    /// As [`Series::new`] with other constants; for evaluations.
+    pub fn with_tuning(policy: DetectPolicy, tuning: Tuning) -> Self {
+        Self {
+            tuning,
+            policy,
+            pulse: None,
+            last_s: i64::MIN,
+            started_s: 0,
+            step: Step::default(),
+            held_back: 0.0,
+            open_since_hot_s: None,
+        }
+    }
+
+    /// Takes one row: `value` events in the step that `at_s` (unix seconds) names.
+    ///
+    /// # Errors
+    /// [`RowError`] for rows that are no later than the one before, or whose value is no count.
+    pub fn row(&mut self, at_s: i64, value: f64) -> Result<SeriesPoint, RowError> {
+        if !(0.0..=f64::MAX).contains(&value) {
+            return Err(RowError::NotACount);
+        }
+        let count = value.min(f64::from(COUNT_MAX)) as f32;
+        let Some(mut pulse) = self.pulse else {
+            let trust_s = 1.0;
+            let level = count / self.step.seconds() as f32;
+            self.pulse = Some(Pulse::new(level, trust_s, Rhythm::FLAT, &self.tuning));
+            (self.last_s, self.started_s) = (at_s, at_s);
+            return Ok(SeriesPoint::default());
+        };
+        let elapsed_s = at_s.saturating_sub(self.last_s);
+        match elapsed_s {
+            0 => return Err(RowError::Repeated),
+            ..0 => return Err(RowError::Unsorted(elapsed_s.saturating_neg())),
+            _ => {}
+        }
+        let row_s = self.step.learn(elapsed_s);
+        let observed_s = elapsed_s.min(row_s);
+        let missing_s = elapsed_s - observed_s;
+        let stretch = Stretch {
+            local_s: at_s,
+            now_s: at_s.saturating_sub(self.started_s).min(i64::from(u32::MAX)) as u32,
+            observed_s: observed_s as f32,
+            missing_s: missing_s as f32,
+            row_s: row_s as f32,
+            learn: self.open_since_hot_s.is_none(),
+        };
+        let beat = pulse.beat(count, &stretch, &self.tuning);
+        self.pulse = Some(pulse);
+        self.last_s = at_s;
+        let alarm = self.judge(beat.surprise, at_s, row_s);
+        Ok(SeriesPoint { surprise: beat.surprise, alarm })
+    }
+
+    /// Opens an episode on enough surprise; it stays open until an hour without.
+    fn judge(&mut self, surprise: f32, at_s: i64, row_s: i64) -> bool {
+        let open_at = self.policy.opening_surprise(row_s as f32);
+        if let Some(hot_s) = self.open_since_hot_s
+            && at_s - hot_s >= i64::from(EPISODE_GAP_S).max(self.policy.quiet_s)
+        {
+            self.open_since_hot_s = None;
+        }
+        let warm = self.at_least_warm(at_s);
+        let opens = warm && self.open_since_hot_s.is_none() && surprise >= open_at;
+        if opens || (self.open_since_hot_s.is_some() && surprise >= open_at * self.policy.close_share) {
+            self.open_since_hot_s = Some(at_s);
+        }
+        opens
+    }
+
+    fn at_least_warm(&self, at_s: i64) -> bool {
+        at_s - self.started_s >= WARM_S
+    }
+}
+
+/// Counts beyond this say nothing more.
+const COUNT_MAX: f32 = 1e12;
+/// Without a prior, nothing is called unusual before this much was seen.
+const WARM_S: i64 = 3 * 3600;
+
+/// The distance of rows, inferred as they come.
+#[derive(Clone, Copy, Debug, Default)]
+struct Step {
+    seconds: i64,
+    /// Consecutive rows that disagreed, and their distance.
+    votes: u8,
+    candidate: i64,
+}
+
+impl Step {
+    /// Rows that must agree before the step changes.
+    const VOTES: u8 = 3;
+
+    fn seconds(&self) -> i64 {
+        if self.seconds == 0 { 300 } else { self.seconds }
+    }
+
+    /// Takes the distance to the previous row and answers the step.
+    fn learn(&mut self, elapsed_s: i64) -> i64 {
+        if self.seconds == 0 {
+            self.seconds = elapsed_s;
+        }
+        if elapsed_s == self.seconds {
+            self.votes = 0;
+        } else if elapsed_s == self.candidate {
+            self.votes += 1;
+            if self.votes >= Self::VOTES {
+                (self.seconds, self.votes) = (elapsed_s, 0);
+            }
+        } else {
+            (self.candidate, self.votes) = (elapsed_s, 1);
+        }
+        self.seconds
+    }
+}

@@ -1,0 +1,398 @@
+//! The forecast: per age, trees and a linear fit for the growth still to come, and intervals calibrated on threads the fit has not seen.
+
+use super::{
+    boost::{Boost, Growth},
+    linear::Linear,
+    state::{FEATURES, ThreadState},
+};
+use crate::snapshot;
+
+/// Ages a model is fitted at, seconds; between them it is interpolated.
+pub const AGES_S: [u32; 11] = [300, 600, 1200, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400, 172_800];
+/// A thread's final size is its reactions within this many seconds: seven days.
+pub const HORIZON_S: u32 = 604_800;
+/// Least threads for a fit.
+pub const THREADS_MIN: usize = 30;
+
+/// A finished thread for training.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Thread {
+    /// Followers of the author of the original post, 0 if unknown.
+    pub root_followers: u64,
+    /// Reactions in time order: seconds after the original post, followers (0 if unknown).
+    pub reactions: Vec<(u32, u64)>,
+    /// How much the thread counts in the fit; 1 for an ordinary one.
+    pub weight: f32,
+}
+
+/// A model cannot be fitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FitError {
+    /// Too few threads.
+    #[error(
+        "{0} finished threads with reactions are too few to fit a forecast, at least {THREADS_MIN} are needed"
+    )]
+    TooFew(usize),
+}
+
+/// Bytes are no model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ModelError {
+    /// Another kind of file.
+    #[error("this is not a thread forecast model")]
+    NotAModel,
+    /// Cut short, or with impossible numbers.
+    #[error("the thread forecast model is damaged")]
+    Damaged,
+}
+
+/// Levels of the residual quantiles that a model stores.
+const LEVELS: [f32; 11] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975, 0.99];
+/// Share of the trees in the mix with the linear fit.
+const TREE_SHARE: f32 = 0.5;
+/// Folds for residuals of threads the fit has not seen.
+const FOLDS: usize = 8;
+const MAGIC: &[u8; 8] = b"RDRCASC1";
+
+/// Everything fitted at one age.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct AgeModel {
+    trees: Boost,
+    linear: Linear,
+    /// Logarithm of the typical absolute residual.
+    spread: Boost,
+    /// Quantiles of residuals over their spread, at [`LEVELS`].
+    quantiles: [f32; LEVELS.len()],
+}
+
+/// What an age model says: growth still to come as a logarithm, its spread, and the quantiles of the rest.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Growing {
+    middle: f32,
+    spread: f32,
+    quantiles: [f32; LEVELS.len()],
+}
+
+/// A fitted forecast for a kind of thread.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CascadeModel {
+    ages: Vec<AgeModel>,
+    /// Exponent of how the growth still to come spreads over time.
+    slope: f32,
+}
+
+/// What is expected of a thread; every number is finite.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Forecast {
+    /// Reactions so far.
+    pub seen: u32,
+    /// Median of the final number of reactions.
+    pub expected_final: f32,
+    /// Lower end of the central 90 % of the final number.
+    pub low: f32,
+    /// Upper end of it.
+    pub high: f32,
+    /// Seconds from now until twice as many reactions are expected; `None` if that is not expected within seven days.
+    pub doubling_s: Option<f32>,
+    age_s: f32,
+    reach: f32,
+    slope: f32,
+    growing: Growing,
+}
+
+impl AgeModel {
+    fn fit(x: &[[f32; FEATURES]], y: &[f32], weight: &[f32]) -> Self {
+        let fold_of = |row: usize| row % FOLDS;
+        let mut rest = vec![0.0; y.len()];
+        for fold in 0..FOLDS {
+            let keep = |row: &usize| fold_of(*row) != fold;
+            let rows: Vec<usize> = (0..y.len()).filter(keep).collect();
+            let pick = |values: &[f32]| -> Vec<f32> { rows.iter().map(|row| values[*row]).collect() };
+            let part_x: Vec<[f32; FEATURES]> = rows.iter().map(|row| x[*row]).collect();
+            let (trees, linear) = middle_fit(&part_x, &pick(y), &pick(weight));
+            for row in (0..y.len()).filter(|row| fold_of(*row) == fold) {
+                rest[row] = y[row] - mix(&trees, &linear, &x[row]);
+            }
+        }
+        let sizes: Vec<f32> = rest.iter().map(|value| (value.abs() + 0.02).ln()).collect();
+        let spread = Boost::fit(x, &sizes, weight, &SPREAD_GROWTH);
+        let mut scaled: Vec<(f32, f32)> =
+            (0..y.len()).map(|row| (rest[row] / spread.answer(&x[row]).exp(), weight[row])).collect();
+        scaled.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let (trees, linear) = middle_fit(x, y, weight);
+        Self { trees, linear, spread, quantiles: LEVELS.map(|level| conformal(&scaled, level)) }
+    }
+
+    fn growing(&self, x: &[f32; FEATURES]) -> Growing {
+        let middle = mix(&self.trees, &self.linear, x).clamp(0.0, GROWTH_MAX);
+        let spread = self.spread.answer(x).clamp(-6.0, 3.0).exp();
+        Growing { middle, spread, quantiles: self.quantiles }
+    }
+}
+
+/// No thread is forecast to grow more than this (as a logarithm): about 160,000 times.
+const GROWTH_MAX: f32 = 12.0;
+const SPREAD_GROWTH: Growth = Growth { trees: 30, rate: 0.1, bound: 1.5, ridge: 20.0, share: 0.8 };
+
+fn middle_fit(x: &[[f32; FEATURES]], y: &[f32], weight: &[f32]) -> (Boost, Linear) {
+    let total: f32 = weight.iter().sum();
+    let growth =
+        Growth { trees: 120, rate: 0.08, bound: 0.3, ridge: (total * 0.01).clamp(2.0, 20.0), share: 0.7 };
+    (Boost::fit(x, y, weight, &growth), Linear::fit(x, y, weight, 0.02 * f64::from(total) + 2.0))
+}
+
+fn mix(trees: &Boost, linear: &Linear, x: &[f32; FEATURES]) -> f32 {
+    TREE_SHARE * trees.answer(x) + (1.0 - TREE_SHARE) * linear.answer(x)
+}
+
+/// The quantile of sorted weighted values that a new value stays within with at least that
+/// probability, counting the new one among them (split conformal: Vovk et al. 2005).
+fn conformal(sorted: &[(f32, f32)], level: f32) -> f32 {
+    let total: f32 = sorted.iter().map(|(_, weight)| weight).sum();
+    let mean = total / sorted.len().max(1) as f32;
+    // The new thread's own weight is put at the outer side of either tail.
+    let (wanted, mut below) =
+        if level < 0.5 { (level * (total + mean), mean) } else { (level * (total + mean), 0.0) };
+    for (value, weight) in sorted {
+        below += weight;
+        if below >= wanted {
+            return *value;
+        }
+    }
+    sorted.last().map_or(0.0, |(value, _)| *value)
+}
+
+impl CascadeModel {
+    /// The model inside this crate, fitted on openly licensed threads and simulated ones.
+    pub fn shipped() -> Self {
+        match Self::from_bytes(include_bytes!("shipped.bin")) {
+            Ok(model) => model,
+            Err(error) => unreachable!("the shipped model is read by a test: {error}"),
+        }
+    }
+
+    /// Fits finished threads. The same threads in the same order give the same model.
+    ///
+    /// # Errors
+    /// [`FitError::TooFew`] below [`THREADS_MIN`] threads.
+    pub fn fit(threads: &[Thread]) -> Result<Self, FitError> {
+        if threads.len() < THREADS_MIN {
+            return Err(FitError::TooFew(threads.len()));
+        }
+        let ages = AGES_S.iter().map(|age_s| fit_age(threads, *age_s)).collect();
+        Ok(Self { ages, slope: fit_slope(threads) })
+    }
+
+    /// What is expected of a thread as of `now_s` (unix seconds).
+    pub fn forecast(&self, thread: &ThreadState, now_s: i64) -> Forecast {
+        let age_s = thread.age_s(now_s).min(HORIZON_S as f32);
+        let x = thread.features(age_s);
+        let growing = self.growing(&x, age_s);
+        let seen = thread.seen();
+        let size =
+            |growth: f32| ((seen as f32 + 1.0) * growth.clamp(0.0, GROWTH_MAX).exp() - 1.0).max(seen as f32);
+        let edge = |index: usize| size(growing.middle + growing.spread * growing.quantiles[index]);
+        let mut forecast = Forecast {
+            seen,
+            expected_final: size(growing.middle),
+            low: edge(2).min(size(growing.middle)),
+            high: edge(8).max(size(growing.middle)),
+            doubling_s: None,
+            age_s,
+            reach: thread.reach(),
+            slope: self.slope,
+            growing,
+        };
+        forecast.doubling_s = forecast.time_to(2.0 * seen.max(1) as f32);
+        forecast
+    }
+
+    fn growing(&self, x: &[f32; FEATURES], age_s: f32) -> Growing {
+        let next = AGES_S.partition_point(|age| (*age as f32) < age_s);
+        if next == 0 {
+            return self.ages[0].growing(x);
+        }
+        let before_s = AGES_S[next - 1] as f32;
+        let before = self.ages[next - 1].growing(x);
+        // After the last age growth fades out towards the horizon.
+        let (after_s, after) = match self.ages.get(next) {
+            Some(model) => (AGES_S[next] as f32, model.growing(x)),
+            None => (HORIZON_S as f32, Growing { middle: 0.0, spread: 0.0, ..before }),
+        };
+        let into = ((age_s / before_s).ln() / (after_s / before_s).ln()).clamp(0.0, 1.0);
+        let blend = |a: f32, b: f32| a + (b - a) * into;
+        Growing {
+            middle: blend(before.middle, after.middle),
+            spread: blend(before.spread, after.spread),
+            quantiles: std::array::from_fn(|i| blend(before.quantiles[i], after.quantiles[i])),
+        }
+    }
+
+    /// The model as bytes.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut out = snapshot::Writer::default();
+        out.bytes(MAGIC);
+        out.f32(self.slope);
+        for age in &self.ages {
+            age.trees.write(&mut out);
+            age.linear.write(&mut out);
+            age.spread.write(&mut out);
+            age.quantiles.iter().for_each(|value| out.f32(*value));
+        }
+        out.0
+    }
+
+    /// A model from [`CascadeModel::to_bytes`].
+    ///
+    /// # Errors
+    /// [`ModelError`] for anything else; no bytes make it panic.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, ModelError> {
+        let rest = bytes.strip_prefix(MAGIC).ok_or(ModelError::NotAModel)?;
+        let mut input = snapshot::Reader(rest);
+        Self::read(&mut input).filter(|_| input.0.is_empty()).ok_or(ModelError::Damaged)
+    }
+
+    fn read(input: &mut snapshot::Reader<'_>) -> Option<Self> {
+        let slope = input.f32().filter(|slope| (0.01..10.0).contains(slope))?;
+        let mut ages = Vec::with_capacity(AGES_S.len());
+        for _ in AGES_S {
+            let (trees, linear, spread) = (Boost::read(input)?, Linear::read(input)?, Boost::read(input)?);
+            let mut quantiles = [0.0; LEVELS.len()];
+            for value in &mut quantiles {
+                *value = input.f32()?;
+            }
+            if quantiles.is_sorted() {
+                ages.push(AgeModel { trees, linear, spread, quantiles });
+            }
+        }
+        (ages.len() == AGES_S.len()).then_some(Self { ages, slope })
+    }
+}
+
+impl Forecast {
+    /// Probability (0..1) that the thread ends with at least `size` reactions.
+    pub fn p_at_least(&self, size: f32) -> f32 {
+        let growth = ((size.max(0.0) + 1.0) / (self.seen as f32 + 1.0)).ln();
+        if growth <= 0.0 {
+            return 1.0;
+        }
+        let value = (growth - self.growing.middle) / self.growing.spread.max(1e-3);
+        1.0 - below(value, &self.growing.quantiles)
+    }
+
+    /// Expected reactions at `after_s` seconds from now.
+    pub fn expected_at(&self, after_s: f32) -> f32 {
+        let until = (self.age_s + after_s.max(0.0)).min(HORIZON_S as f32);
+        let whole = arrived(self.age_s, HORIZON_S as f32, self.slope);
+        let share = if whole > 0.0 { arrived(self.age_s, until, self.slope) / whole } else { 1.0 };
+        self.seen as f32 + (self.expected_final - self.seen as f32) * share.clamp(0.0, 1.0)
+    }
+
+    /// Seconds left to answer before about `people` people have had the thread before them:
+    /// 0 if they have already, `None` if that is not expected within seven days.
+    pub fn answer_within_s(&self, people: f32) -> Option<f32> {
+        if self.reach >= people {
+            return Some(0.0);
+        }
+        if self.seen == 0 || self.reach <= 0.0 {
+            return None;
+        }
+        // Everyone who reacts brings as many as those before did on average.
+        self.time_to(self.seen as f32 * people / self.reach)
+    }
+
+    /// Seconds until `size` reactions are expected.
+    fn time_to(&self, size: f32) -> Option<f32> {
+        let left_s = HORIZON_S as f32 - self.age_s;
+        if self.expected_at(left_s) < size {
+            return None;
+        }
+        let (mut low, mut high) = (0.0, left_s);
+        for _ in 0..40 {
+            let middle = (low + high) / 2.0;
+            if self.expected_at(middle) < size { low = middle } else { high = middle }
+        }
+        Some(high)
+    }
+}
+
+/// Share of values below `value`, between stored quantiles linearly and beyond them exponentially.
+fn below(value: f32, quantiles: &[f32; LEVELS.len()]) -> f32 {
+    let last = LEVELS.len() - 1;
+    let at = quantiles.partition_point(|quantile| *quantile < value);
+    let fade = |distance: f32, step: f32| (-std::f32::consts::LN_2 * distance / step.max(1e-3)).exp();
+    match at {
+        0 => LEVELS[0] * fade(quantiles[0] - value, quantiles[1] - quantiles[0]),
+        at if at > last => {
+            1.0 - (1.0 - LEVELS[last]) * fade(value - quantiles[last], quantiles[last] - quantiles[last - 1])
+        }
+        at => {
+            let width = quantiles[at] - quantiles[at - 1];
+            let into = if width > 0.0 { (value - quantiles[at - 1]) / width } else { 1.0 };
+            LEVELS[at - 1] + (LEVELS[at] - LEVELS[at - 1]) * into
+        }
+    }
+}
+
+/// Unnormalised share of the growth after age `from_s` that has come by `until_s`: a power law of age.
+fn arrived(from_s: f32, until_s: f32, slope: f32) -> f32 {
+    /// Seconds before which a thread has no shape yet.
+    const YOUNG_S: f32 = 300.0;
+    1.0 - ((until_s + YOUNG_S) / (from_s + YOUNG_S)).powf(-slope)
+}
+
+/// A thread's state after its first `age_s` seconds.
+fn state_at(thread: &Thread, age_s: u32) -> ThreadState {
+    let mut state = ThreadState::new(0, thread.root_followers);
+    thread
+        .reactions
+        .iter()
+        .take_while(|(at_s, _)| *at_s <= age_s)
+        .for_each(|(at_s, followers)| state.reaction(i64::from(*at_s), *followers));
+    state
+}
+
+fn size_by(thread: &Thread, age_s: u32) -> usize {
+    thread.reactions.partition_point(|(at_s, _)| *at_s <= age_s)
+}
+
+fn fit_age(threads: &[Thread], age_s: u32) -> AgeModel {
+    /// Reactions from which a thread's early numbers mean something.
+    const MEANINGFUL: f32 = 5.0;
+    let mut x = Vec::with_capacity(threads.len());
+    let (mut y, mut weight) = (Vec::new(), Vec::new());
+    for thread in threads {
+        let state = state_at(thread, age_s);
+        let seen = state.seen() as f32;
+        let last = size_by(thread, HORIZON_S) as f32;
+        x.push(state.features(age_s as f32));
+        y.push(((last + 1.0) / (seen + 1.0)).ln());
+        weight.push(thread.weight.max(0.0) * if seen >= MEANINGFUL { 1.0 } else { 0.2 });
+    }
+    AgeModel::fit(&x, &y, &weight)
+}
+
+/// The exponent under which the growth after an age comes when it came in the threads.
+fn fit_slope(threads: &[Thread]) -> f32 {
+    let error = |slope: f32| -> f32 {
+        let mut sum = 0.0;
+        for thread in threads {
+            let last = size_by(thread, HORIZON_S) as f32;
+            for from_s in [1800u32, 7200, 28_800] {
+                let seen = size_by(thread, from_s) as f32;
+                if last - seen < 10.0 {
+                    continue;
+                }
+                for until_s in [from_s * 2, from_s * 6] {
+                    let real = (size_by(thread, until_s) as f32 - seen) / (last - seen);
+                    let whole = arrived(from_s as f32, HORIZON_S as f32, slope);
+                    sum +=
+                        thread.weight * (arrived(from_s as f32, until_s as f32, slope) / whole - real).abs();
+                }
+            }
+        }
+        sum
+    };
+    let slopes: Vec<f32> = (2..40).map(|k| k as f32 * 0.05).collect();
+    slopes.into_iter().min_by(|a, b| error(*a).total_cmp(&error(*b))).unwrap_or(0.5)
+}

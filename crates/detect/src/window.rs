@@ -1,0 +1,95 @@
+//! The last minutes of a subject in people's terms: how many complaints, from how many people.
+
+use crate::{sketch::DistinctSketch, snapshot, tally::Tally};
+
+/// Two neighbouring epochs of counts and authors, and the texts of the running one.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Window {
+    people: [DistinctSketch; 2],
+    texts: DistinctSketch,
+    counts: [f32; 2],
+    epoch: u32,
+}
+
+/// Length of an epoch, seconds; the window covers the running epoch and the one before.
+const EPOCH_S: u32 = 300;
+/// Share of a post's weight that a known author's next post, or a copy of a known text, keeps.
+const REPEAT_WEIGHT: f32 = 0.05;
+
+impl Window {
+    /// Adds a tally and answers its weight in complaints: severity, arousal and reach raise it,
+    /// repeated authors and copied texts lower it.
+    pub(crate) fn add(&mut self, tally: &Tally, now_s: u32) -> f32 {
+        self.roll(now_s);
+        let complaints = tally.complaints_milli as f32 / 1000.0;
+        if tally.posts == 0 {
+            return 0.0;
+        }
+        let posts = tally.posts as f32;
+        let mut known = self.people[0];
+        known.merge(self.people[1]);
+        // Within the tally: posts per author and per text. Across the window: seen before or not.
+        let spread = (tally.authors.estimate().min(tally.texts.estimate()) / posts).min(1.0);
+        let fresh = spread * known.unseen_share(tally.authors).min(self.texts.unseen_share(tally.texts));
+        let fold = REPEAT_WEIGHT + (1.0 - REPEAT_WEIGHT) * if saturated(tally, posts) { 1.0 } else { fresh };
+        self.people[0].merge(tally.authors);
+        self.texts.merge(tally.texts);
+        self.counts[0] += complaints * fold;
+        complaints * fold * gravity(tally, complaints, posts)
+    }
+
+    fn roll(&mut self, now_s: u32) {
+        let epoch = now_s / EPOCH_S;
+        match epoch.saturating_sub(self.epoch) {
+            0 => return,
+            1 => (self.people[1], self.counts[1]) = (self.people[0], self.counts[0]),
+            _ => (self.people[1], self.counts[1]) = (DistinctSketch::default(), 0.0),
+        }
+        // Texts are remembered across one epoch's end by keeping them while they keep coming.
+        if epoch.saturating_sub(self.epoch) > 1 || self.texts.to_bits().count_ones() > 40 {
+            self.texts = DistinctSketch::default();
+        }
+        (self.people[0], self.counts[0]) = (DistinctSketch::default(), 0.0);
+        self.epoch = epoch;
+    }
+
+    /// Complaints (copies folded), people, and seconds covered, as of `now_s`.
+    pub(crate) fn summary(&self, now_s: u32) -> (f32, f32, u32) {
+        let mut view = *self;
+        view.roll(now_s);
+        view.people[0].merge(view.people[1]);
+        (view.counts[0] + view.counts[1], view.people[0].estimate(), EPOCH_S + now_s % EPOCH_S)
+    }
+
+    pub(crate) fn words(&self, out: &mut snapshot::Writer) {
+        self.people.iter().for_each(|sketch| out.u64(sketch.to_bits()));
+        out.u64(self.texts.to_bits());
+        self.counts.iter().for_each(|count| out.f32(*count));
+        out.u32(self.epoch);
+    }
+
+    pub(crate) fn from_words(input: &mut snapshot::Reader<'_>) -> Option<Self> {
+        Some(Self {
+            people: [DistinctSketch::from_bits(input.u64()?), DistinctSketch::from_bits(input.u64()?)],
+            texts: DistinctSketch::from_bits(input.u64()?),
+            counts: [input.f32()?, input.f32()?],
+            epoch: input.u32()?,
+        })
+    }
+}
+
+/// A second with so many different authors and texts that the sketches cannot tell repeats.
+fn saturated(tally: &Tally, posts: f32) -> bool {
+    posts > 100.0 && tally.authors.estimate() > 150.0 && tally.texts.estimate() > 150.0
+}
+
+/// How much a complaint weighs: 1 for a mild one from an unknown author, up to about 3.
+fn gravity(tally: &Tally, complaints: f32, posts: f32) -> f32 {
+    if complaints <= 0.0 {
+        return 0.0;
+    }
+    let severity = tally.severity_milli as f32 / 1000.0 / complaints;
+    let arousal = tally.arousal_milli as f32 / 1000.0 / complaints;
+    let reach = (tally.reach as f32 / posts + 1.0).log10();
+    1.0 + 0.2 * severity.min(4.0) + 0.2 * arousal.min(1.0) + 0.1 * reach.min(8.0)
+}

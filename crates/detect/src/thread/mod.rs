@@ -5,5 +5,7 @@ mod linear;
 mod model;
 mod state;
 
-pub use model::{AGES_S, CascadeModel, FitError, Forecast, HORIZON_S, ModelError, THREADS_MIN, Thread};
+pub use model::{
+    AGES_S, AgeScore, CascadeModel, FitError, Forecast, HORIZON_S, ModelError, THREADS_MIN, Thread,
+};
 pub use state::ThreadState;

@@ -54,6 +54,19 @@ const TREE_SHARE: f32 = 0.5;
 const FOLDS: usize = 8;
 const MAGIC: &[u8; 8] = b"RDRCASC1";
 
+/// How well an age's model forecasts threads that were left out of its fit.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AgeScore {
+    /// The age, seconds.
+    pub age_s: u32,
+    /// Threads with at least five reactions by then; the rest of the score is about them.
+    pub threads: usize,
+    /// Median of the error relative to the final size.
+    pub median_error: f32,
+    /// Share (0..1) of final sizes inside the 90 % interval.
+    pub covered: f32,
+}
+
 /// Everything fitted at one age.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct AgeModel {
@@ -101,7 +114,7 @@ pub struct Forecast {
 }
 
 impl AgeModel {
-    fn fit(x: &[[f32; FEATURES]], y: &[f32], weight: &[f32]) -> Self {
+    fn fit(x: &[[f32; FEATURES]], y: &[f32], weight: &[f32]) -> (Self, Vec<f32>) {
         let fold_of = |row: usize| row % FOLDS;
         let mut rest = vec![0.0; y.len()];
         for fold in 0..FOLDS {
@@ -120,7 +133,7 @@ impl AgeModel {
             (0..y.len()).map(|row| (rest[row] / spread.answer(&x[row]).exp(), weight[row])).collect();
         scaled.sort_by(|a, b| a.0.total_cmp(&b.0));
         let (trees, linear) = middle_fit(x, y, weight);
-        Self { trees, linear, spread, quantiles: LEVELS.map(|level| conformal(&scaled, level)) }
+        (Self { trees, linear, spread, quantiles: LEVELS.map(|level| conformal(&scaled, level)) }, rest)
     }
 
     fn growing(&self, x: &[f32; FEATURES]) -> Growing {
@@ -176,11 +189,19 @@ impl CascadeModel {
     /// # Errors
     /// [`FitError::TooFew`] below [`THREADS_MIN`] threads.
     pub fn fit(threads: &[Thread]) -> Result<Self, FitError> {
+        Self::fit_scored(threads).map(|(model, _)| model)
+    }
+
+    /// As [`CascadeModel::fit`], with how well each age forecasts threads that its fit has not seen.
+    ///
+    /// # Errors
+    /// As [`CascadeModel::fit`].
+    pub fn fit_scored(threads: &[Thread]) -> Result<(Self, Vec<AgeScore>), FitError> {
         if threads.len() < THREADS_MIN {
             return Err(FitError::TooFew(threads.len()));
         }
-        let ages = AGES_S.iter().map(|age_s| fit_age(threads, *age_s)).collect();
-        Ok(Self { ages, slope: fit_slope(threads) })
+        let (ages, scores) = AGES_S.iter().map(|age_s| fit_age(threads, *age_s)).unzip();
+        Ok((Self { ages, slope: fit_slope(threads) }, scores))
     }
 
     /// What is expected of a thread as of `now_s` (unix seconds).
@@ -356,7 +377,7 @@ fn size_by(thread: &Thread, age_s: u32) -> usize {
     thread.reactions.partition_point(|(at_s, _)| *at_s <= age_s)
 }
 
-fn fit_age(threads: &[Thread], age_s: u32) -> AgeModel {
+fn fit_age(threads: &[Thread], age_s: u32) -> (AgeModel, AgeScore) {
     /// Reactions from which a thread's early numbers mean something.
     const MEANINGFUL: f32 = 5.0;
     let mut x = Vec::with_capacity(threads.len());
@@ -369,7 +390,21 @@ fn fit_age(threads: &[Thread], age_s: u32) -> AgeModel {
         y.push(((last + 1.0) / (seen + 1.0)).ln());
         weight.push(thread.weight.max(0.0) * if seen >= MEANINGFUL { 1.0 } else { 0.2 });
     }
-    AgeModel::fit(&x, &y, &weight)
+    let (model, rest) = AgeModel::fit(&x, &y, &weight);
+    let meant: Vec<usize> = (0..x.len()).filter(|row| x[*row][0].exp_m1() >= MEANINGFUL - 0.5).collect();
+    let mut errors: Vec<f32> = meant.iter().map(|row| ((-rest[*row]).exp() - 1.0).abs()).collect();
+    errors.sort_by(f32::total_cmp);
+    let inside = |row: &&usize| {
+        let scaled = rest[**row] / model.spread.answer(&x[**row]).exp();
+        (model.quantiles[2]..=model.quantiles[8]).contains(&scaled)
+    };
+    let score = AgeScore {
+        age_s,
+        threads: meant.len(),
+        median_error: errors.get(errors.len() / 2).copied().unwrap_or(0.0),
+        covered: meant.iter().filter(inside).count() as f32 / meant.len().max(1) as f32,
+    };
+    (model, score)
 }
 
 /// The exponent under which the growth after an age comes when it came in the threads.

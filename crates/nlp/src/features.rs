@@ -13,13 +13,15 @@ pub struct Spec {
     pub dense_max: u8,
     /// 2: pairs of neighbours; 3: also pairs with one word between.
     pub reach: u8,
+    /// Count a feature once per text however often it occurs.
+    pub once: bool,
 }
 
 impl Spec {
     /// What the shipped model reads.
-    pub const SHIPPED: Spec = Spec { chars_min: 4, chars_max: 4, dense_max: 4, reach: 2 };
+    pub const SHIPPED: Spec = Spec { chars_min: 4, chars_max: 4, dense_max: 4, reach: 2, once: false };
     /// What models trained by users read: more stretches, because small sets need them.
-    pub const USER: Spec = Spec { chars_min: 3, chars_max: 5, dense_max: 4, reach: 2 };
+    pub const USER: Spec = Spec { chars_min: 3, chars_max: 5, dense_max: 4, reach: 2, once: true };
 }
 
 /// The hashes of one text in two blocks, which are averaged apart.
@@ -44,6 +46,12 @@ pub fn collect(prepared: &Prepared, spec: Spec, out: &mut Features) {
         Block::Words => out.words.push(hash),
         Block::Chars => out.chars.push(hash),
     });
+    if spec.once {
+        for block in [&mut out.words, &mut out.chars] {
+            block.sort_unstable();
+            block.dedup();
+        }
+    }
 }
 
 /// Which of the two averages a feature counts in.

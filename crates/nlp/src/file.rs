@@ -44,7 +44,14 @@ pub fn write(parts: &[Part]) -> Vec<u8> {
     out.push(parts.len() as u8);
     for part in parts {
         let spec = part.spec;
-        out.extend([spec.chars_min, spec.chars_max, spec.dense_max, spec.reach, part.bits as u8]);
+        out.extend([
+            spec.chars_min,
+            spec.chars_max,
+            spec.dense_max,
+            spec.reach,
+            u8::from(spec.once),
+            part.bits as u8,
+        ]);
         out.extend((part.width as u16).to_le_bytes());
         out.extend(part.sure_from.to_le_bytes());
         out.push(part.heads.len() as u8);
@@ -57,6 +64,7 @@ pub fn write(parts: &[Part]) -> Vec<u8> {
                 out.extend(class.as_bytes());
             }
             floats(&mut out, &head.sharpness);
+            floats(&mut out, &[head.lean]);
         }
         floats(&mut out, &part.scale);
         floats(&mut out, &part.bias);
@@ -88,8 +96,9 @@ pub fn read(bytes: &Cow<'static, [u8]>) -> Result<Vec<Part>, ModelError> {
 }
 
 fn part(from: &mut Cursor<'_>) -> Result<Part, ModelError> {
-    let [chars_min, chars_max, dense_max, reach] =
-        [from.byte("spec")?, from.byte("spec")?, from.byte("spec")?, from.byte("spec")?];
+    let mut spec = [0u8; 5];
+    spec.copy_from_slice(from.take(5, "spec")?);
+    let [chars_min, chars_max, dense_max, reach, once] = spec;
     from.check((1..=8).contains(&chars_min) && chars_max <= 8 && dense_max <= 8, "spec")?;
     let bits = u32::from(from.byte("bits")?);
     from.check((1..=24).contains(&bits), "bits")?;
@@ -113,7 +122,8 @@ fn part(from: &mut Cursor<'_>) -> Result<Part, ModelError> {
             names.extend(name);
         }
         let sharpness = from.floats(ROWS, "sharpness")?;
-        heads.push(Head { task: Task::ALL[number], offset, classes: names, sharpness });
+        let lean = from.float("lean")?;
+        heads.push(Head { task: Task::ALL[number], offset, classes: names, sharpness, lean });
     }
     let scale = from.floats(width, "scale")?;
     let bias = from.floats(width * ROWS, "bias")?;
@@ -125,7 +135,7 @@ fn part(from: &mut Cursor<'_>) -> Result<Part, ModelError> {
         Cow::Owned(all) => Cow::Owned(all[at..at + size].to_vec()),
     };
     Ok(Part {
-        spec: Spec { chars_min, chars_max, dense_max, reach },
+        spec: Spec { chars_min, chars_max, dense_max, reach, once: once != 0 },
         bits,
         width,
         table,

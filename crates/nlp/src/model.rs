@@ -8,9 +8,9 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::features::{Features, Spec, collect};
 use crate::file::{self, ModelError};
 use crate::language::{KNOWN, Language, Script, by_script};
-use crate::part::{Part, Task};
+use crate::part::{Head, Part, Task};
 use crate::prepare::Prepared;
-use crate::understanding::{Hint, Understanding, assemble};
+use crate::understanding::{Hint, Understanding, assemble, base_score};
 
 /// Everything the crate knows; immutable, shared between threads.
 #[derive(Debug, Clone)]
@@ -132,6 +132,31 @@ impl Model {
             }
         }
         assemble(self, &scratch.scores, language)
+    }
+
+    /// The scores parts before `before` give to the classes of a task, for the text understood last.
+    pub(crate) fn base_scores(
+        &self,
+        scratch: &Scratch,
+        task: Task,
+        classes: &[String],
+        before: usize,
+    ) -> Vec<f32> {
+        if task == Task::Complaint {
+            let yes = base_score(
+                self,
+                &scratch.scores,
+                task,
+                &Head::new(task, 0, vec!["yes".to_owned()]),
+                0,
+                before,
+            );
+            return vec![0.0, yes];
+        }
+        let head = Head::new(task, 0, classes.to_vec());
+        (0..classes.len())
+            .map(|class| base_score(self, &scratch.scores, task, &head, class, before))
+            .collect()
     }
 
     fn language(&self, scratch: &mut Scratch, hint: Hint<'_>) -> Language {

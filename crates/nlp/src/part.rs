@@ -86,12 +86,14 @@ pub struct Head {
     pub classes: Vec<String>,
     /// Per language: what scores are multiplied with before they become probabilities.
     pub sharpness: Vec<f32>,
+    /// How much of the scores of the same task in earlier parts is added.
+    pub lean: f32,
 }
 
 impl Head {
     /// A head whose scores are not sharpened yet.
     pub fn new(task: Task, offset: usize, classes: Vec<String>) -> Self {
-        Self { task, offset, classes, sharpness: vec![1.0; ROWS] }
+        Self { task, offset, classes, sharpness: vec![1.0; ROWS], lean: 0.0 }
     }
 }
 

@@ -1,5 +1,8 @@
 //! Training: from labelled texts to parts of a model.
 //!
-//! `joint` learns many heads over one table, as the shipped model has them.
+//! `joint` learns many heads over one table, as the shipped model has them; `linear` solves one task exactly,
+//! and `user` chooses settings for a user's own lines.
 
 pub mod joint;
+pub mod linear;
+pub mod user;

@@ -3,7 +3,7 @@
 use crate::arith::{sigmoid, softmax};
 use crate::language::Language;
 use crate::model::Model;
-use crate::part::Task;
+use crate::part::{Head, Task};
 
 /// What kind of place a text comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -177,6 +177,12 @@ impl Reader<'_> {
         for (slot, score) in buffer.iter_mut().zip(scores) {
             *slot = score * sharpness;
         }
+        if head.lean > 0.0 {
+            for (class, slot) in buffer.iter_mut().enumerate() {
+                *slot +=
+                    sharpness * head.lean * base_score(self.model, self.scores, task, head, class, part_at);
+            }
+        }
         if let [one] = buffer {
             *one = sigmoid(*one);
         } else {
@@ -237,6 +243,24 @@ impl Reader<'_> {
     fn topics(&self) -> Topics {
         self.choice(Task::Topic, |_, p, _| Topics::from_probabilities(p)).unwrap_or_default()
     }
+}
+
+/// The score the last part before `before` gives to a class of the same task; 0 where none knows the class.
+pub(crate) fn base_score(
+    model: &Model,
+    scores: &[Vec<f32>],
+    task: Task,
+    head: &Head,
+    class: usize,
+    before: usize,
+) -> f32 {
+    for (part, scores) in model.parts[..before].iter().zip(scores).rev() {
+        if let Some(base) = part.head(task) {
+            let at = base.classes.iter().position(|name| *name == head.classes[class]);
+            return at.map_or(0.0, |at| scores[base.offset + at]);
+        }
+    }
+    0.0
 }
 
 #[cfg(test)]

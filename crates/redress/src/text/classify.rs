@@ -1,0 +1,202 @@
+//! `redress classify`: one line of understanding per line of text.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use nlp::{Hint, Model, Scratch, Understanding, Why};
+
+use super::json::{read_row, write_number, write_string};
+use crate::lines::{Input, LINE_BYTES_MAX, Line, Refusals};
+
+/// Stretches told per text.
+const WHY_MAX: usize = 3;
+const OUTPUT_BYTES: usize = 1 << 16;
+
+/// Arguments of `redress classify`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  redress classify posts.jsonl > understood.jsonl
+  zcat posts.jsonl.gz | redress classify --model topics.rdm
+  echo '{\"id\":\"1\",\"text\":\"three weeks and still no refund\"}' | redress classify --all
+
+Every line is an object with \"text\" and, if it has one, \"id\"; other fields are ignored.
+Lines that are no such object are named on standard error and left out; the exit code is then 1.")]
+pub struct Args {
+    /// Files of JSON lines, plain or gzipped; `-` or none is standard input
+    #[arg(value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// A model made by `redress train`: its answers replace the shipped ones, the others stay
+    #[arg(long, value_name = "FILE")]
+    model: Option<PathBuf>,
+    /// Also tell thanks, won-back, threats, "nobody answers" and what a brand's reply does
+    #[arg(long)]
+    all: bool,
+    /// Leave out the stretches of text that weighed most (faster)
+    #[arg(long)]
+    no_why: bool,
+}
+
+/// Reads lines, writes lines.
+pub fn run(args: Args) -> Result<ExitCode> {
+    let model = load(args.model.as_deref())?;
+    let mut refusals = Refusals::default();
+    let mut out = Output { to: std::io::stdout().lock(), bytes: Vec::with_capacity(2 * OUTPUT_BYTES) };
+    let files = if args.files.is_empty() { vec![PathBuf::from("-")] } else { args.files.clone() };
+    let mut reader = Reader { model: &model, args: &args, scratch: Scratch::default(), text: String::new(), why: Vec::new() };
+    for file in &files {
+        let mut input = Input::open(file)?;
+        let name = input.name().to_owned();
+        loop {
+            if out.bytes.len() >= OUTPUT_BYTES || input.drained() {
+                match out.flush() {
+                    // The reader of our output has gone: nothing is left to do, and that is no fault.
+                    Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return Ok(refusals.exit_code()),
+                    other => other.context("cannot write to standard output")?,
+                }
+            }
+            match input.next_line()? {
+                None => break,
+                Some((number, Line::TooLong)) => refusals.line(&name, number, format_args!("line over {} MiB", LINE_BYTES_MAX >> 20)),
+                Some((number, Line::Text(line))) => {
+                    if let Err(refused) = reader.line(line, number, &mut out.bytes) {
+                        refusals.line(&name, number, refused);
+                    }
+                }
+            }
+        }
+    }
+    match out.flush() {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error).context("cannot write to standard output"),
+        _ => Ok(refusals.exit_code()),
+    }
+}
+
+/// The shipped model, with the heads of a file over it.
+pub fn load(path: Option<&Path>) -> Result<Model> {
+    let Some(path) = path else { return Ok(Model::shipped().clone()) };
+    let bytes = std::fs::read(path).with_context(|| format!("cannot read model {}", path.display()))?;
+    let own = Model::from_bytes(&bytes).with_context(|| format!("cannot use model {}", path.display()))?;
+    Ok(Model::shipped().overlay(own))
+}
+
+struct Output<W: Write> {
+    to: W,
+    bytes: Vec<u8>,
+}
+
+impl<W: Write> Output<W> {
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.to.write_all(&self.bytes)?;
+        self.bytes.clear();
+        self.to.flush()
+    }
+}
+
+struct Reader<'a> {
+    model: &'a Model,
+    args: &'a Args,
+    scratch: Scratch,
+    text: String,
+    why: Vec<Why>,
+}
+
+impl Reader<'_> {
+    fn line(&mut self, line: &[u8], number: u64, out: &mut Vec<u8>) -> Result<(), super::json::Refused> {
+        let id = read_row(line, &mut self.text)?;
+        let answer = self.model.understand(&mut self.scratch, &self.text, Hint::default());
+        if !self.args.no_why {
+            self.model.explain_last(&mut self.scratch, &self.text, &answer, WHY_MAX, &mut self.why);
+        }
+        out.extend_from_slice(b"{\"id\":");
+        match id {
+            Some(raw) => out.extend_from_slice(String::from_utf8_lossy(raw).as_bytes()),
+            None => out.extend_from_slice(number.to_string().as_bytes()),
+        }
+        self.write(&answer, out);
+        out.extend_from_slice(b"}\n");
+        Ok(())
+    }
+
+    fn write(&self, answer: &Understanding, out: &mut Vec<u8>) {
+        out.extend_from_slice(b",\"language\":");
+        write_string(answer.language.as_str(), out);
+        let [negative, neutral, positive] = answer.sentiment;
+        out.extend_from_slice(b",\"sentiment\":{");
+        fields(&[("negative", negative), ("neutral", neutral), ("positive", positive)], out);
+        out.extend_from_slice(b"},");
+        fields(&[("complaint", answer.complaint)], out);
+        out.extend_from_slice(b",\"severity\":{\"level\":");
+        out.push(b'0' + answer.severity.level);
+        out.extend_from_slice(b",\"probabilities\":[");
+        for (i, p) in answer.severity.probabilities.iter().enumerate() {
+            if i > 0 {
+                out.push(b',');
+            }
+            write_number(*p, out);
+        }
+        out.extend_from_slice(b"]},");
+        fields(&[("arousal", answer.arousal)], out);
+        out.extend_from_slice(b",\"topics\":[");
+        for (i, (topic, p)) in answer.topics.as_slice().iter().enumerate() {
+            out.extend_from_slice(if i > 0 { b",{\"name\":" } else { b"{\"name\":" });
+            write_string(self.model.topics().get(usize::from(*topic)).map_or("", String::as_str), out);
+            out.push(b',');
+            fields(&[("probability", *p)], out);
+            out.push(b'}');
+        }
+        out.extend_from_slice(b"],");
+        fields(&[("spam", answer.spam)], out);
+        if self.args.all {
+            out.extend_from_slice(b",\"signals\":{");
+            fields(
+                &[
+                    ("thanks", answer.thanks),
+                    ("won_back", answer.won_back),
+                    ("threat_leave", answer.threat_leave),
+                    ("threat_sue", answer.threat_sue),
+                    ("threat_publish", answer.threat_publish),
+                    ("unanswered", answer.unanswered),
+                ],
+                out,
+            );
+            out.extend_from_slice(b"},\"reply\":{");
+            let reply = &answer.reply;
+            fields(
+                &[("apology", reply.apology), ("explanation", reply.explanation), ("offer", reply.offer), ("channel_move", reply.channel_move)],
+                out,
+            );
+            out.push(b'}');
+        }
+        out.extend_from_slice(if answer.sure { b",\"sure\":true" } else { b",\"sure\":false" });
+        if self.args.no_why {
+            return;
+        }
+        out.extend_from_slice(b",\"why\":[");
+        let mut first = true;
+        for why in &self.why {
+            let Some(stretch) = self.text.get(why.start..why.end) else { continue };
+            out.extend_from_slice(if first { b"{\"text\":" } else { b",{\"text\":" });
+            first = false;
+            write_string(stretch, out);
+            out.push(b',');
+            fields(&[("weight", why.weight)], out);
+            out.push(b'}');
+        }
+        out.push(b']');
+    }
+}
+
+fn fields(pairs: &[(&str, f32)], out: &mut Vec<u8>) {
+    for (i, (name, value)) in pairs.iter().enumerate() {
+        if i > 0 {
+            out.push(b',');
+        }
+        out.push(b'"');
+        out.extend_from_slice(name.as_bytes());
+        out.extend_from_slice(b"\":");
+        write_number(*value, out);
+    }
+}

@@ -1,1 +1,4 @@
-//! To be written.
+//! What tests share: real servers, started when they are there. For development only; decides nothing.
+
+pub mod clock;
+pub mod postgres;

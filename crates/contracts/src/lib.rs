@@ -3,6 +3,14 @@
 //! Wire types are loose (anything may be missing), model types are strict; the conversions are the one
 //! place where a bad field is named. Nothing here decides or performs input and output.
 
+mod classified;
+pub mod envelope;
+pub mod json;
+mod mention;
+mod verdict;
+
+pub use classified::{CLASSIFIED_TEXT_CHARS_MAX, Classified};
+
 /// `redress.ingest.v1`: mentions, raw bytes, dead letters, erasures, coverage; the ingest service.
 pub mod ingest {
     /// Version 1.
@@ -41,3 +49,8 @@ pub mod response {
 
 /// The descriptors of everything in `proto/`, for gRPC reflection and compatibility checks.
 pub const DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/redress.binpb"));
+
+/// The 16 bytes of an id, as messages and record keys carry them.
+pub fn id(bytes: &[u8; 16]) -> bytes::Bytes {
+    bytes::Bytes::copy_from_slice(bytes)
+}

@@ -1,0 +1,516 @@
+//! Redress's own JSON lines: the canonical event that `decode` prints, and a simple form that people
+//! write by hand: `{"id":"1","text":"...","author":"ada","created_at":"...","brand":"acme"}`.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use model::{
+    Author, AuthorKey, BrandId, Engagement, EngagementKind, EventId, Flag, Media, Mention, MentionEvent,
+    MentionId, MentionOp, Mentioned, Rating, Refs, Source, SourceKind, TimeQuality, Timestamp, Transport,
+    UrlEntity, Visibility,
+};
+use serde::Deserialize;
+use serde::de::{self, Deserializer, MapAccess, Visitor};
+
+use crate::decoded::RefusalReason;
+use crate::out::{Draft, Notice, Out, Words, content_rev, event_id};
+use crate::output::{quality_name, transport_name, visibility_name};
+use crate::{dedup, entities, json, text, when};
+
+/// More brands than this on one line are a mistake.
+const BRANDS_MAX: usize = 64;
+
+/// One line in either form; every field may be missing.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+pub(crate) struct Line<'a> {
+    mention_id: Option<String>,
+    event_id: Option<String>,
+    #[serde(borrow)]
+    op: Option<Cow<'a, str>>,
+    #[serde(alias = "id")]
+    native_id: Option<IdText>,
+    #[serde(alias = "revision")]
+    native_rev: Option<String>,
+    #[serde(borrow)]
+    text: Option<Cow<'a, str>>,
+    author: Option<AuthorIn>,
+    author_id: Option<IdText>,
+    author_key: Option<String>,
+    followers: Option<u64>,
+    created_at: Option<When>,
+    created_at_quality: Option<String>,
+    observed_at: Option<When>,
+    edited_at: Option<When>,
+    brand: Option<String>,
+    brands: Option<Vec<String>>,
+    by_brand: Option<String>,
+    title: Option<String>,
+    rating: Option<RatingIn>,
+    lang: Option<String>,
+    lang_claimed: Option<Vec<String>>,
+    reply_to: Option<IdText>,
+    repost_of: Option<IdText>,
+    quote_of: Option<IdText>,
+    root: Option<IdText>,
+    conversation: Option<String>,
+    place: Option<String>,
+    refs: Option<RefsIn>,
+    likes: Option<i64>,
+    reposts: Option<i64>,
+    replies: Option<i64>,
+    views: Option<i64>,
+    engagement: Option<EngagementIn>,
+    #[serde(alias = "url")]
+    permalink: Option<String>,
+    entities: Option<EntitiesIn>,
+    visibility: Option<String>,
+    flags: Option<Vec<String>>,
+    source: Option<SourceIn>,
+}
+
+#[derive(Deserialize)]
+struct SourceIn {
+    kind: String,
+    #[serde(default)]
+    instance: String,
+    connector: Option<String>,
+    transport: Option<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct RefsIn {
+    root: Option<String>,
+    reply_to: Option<String>,
+    quote_of: Option<String>,
+    repost_of: Option<String>,
+    conversation: Option<String>,
+    place: Option<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct EngagementIn {
+    likes: Option<i64>,
+    reposts: Option<i64>,
+    replies: Option<i64>,
+    quotes: Option<i64>,
+    views: Option<i64>,
+    score: Option<i64>,
+    as_of: Option<When>,
+    kind: Option<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct EntitiesIn {
+    mentions: Vec<MentionedIn>,
+    hashtags: Vec<String>,
+    urls: Vec<UrlIn>,
+    media: Vec<MediaIn>,
+}
+
+#[derive(Deserialize)]
+struct MentionedIn {
+    handle: String,
+    id: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct UrlIn {
+    url: String,
+    expanded: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct MediaIn {
+    kind: String,
+    url: Option<String>,
+    alt: Option<String>,
+}
+
+/// An id as text or whole number; a float is refused, because it may be another post's id.
+struct IdText(String);
+
+impl<'de> Deserialize<'de> for IdText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct V;
+        impl Visitor<'_> for V {
+            type Value = IdText;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an id as text or whole number")
+            }
+            fn visit_str<E: de::Error>(self, v: &str) -> Result<IdText, E> {
+                Ok(IdText(v.to_owned()))
+            }
+            fn visit_u64<E: de::Error>(self, v: u64) -> Result<IdText, E> {
+                Ok(IdText(v.to_string()))
+            }
+            fn visit_i64<E: de::Error>(self, v: i64) -> Result<IdText, E> {
+                Ok(IdText(v.to_string()))
+            }
+        }
+        deserializer.deserialize_any(V)
+    }
+}
+
+/// A time as text in any form of [`when::parse`], or a number; none when it is no time.
+#[derive(Clone, Copy)]
+struct When(Option<Timestamp>);
+
+impl<'de> Deserialize<'de> for When {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct V;
+        impl Visitor<'_> for V {
+            type Value = When;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a time")
+            }
+            fn visit_str<E: de::Error>(self, v: &str) -> Result<When, E> {
+                Ok(When(when::parse(v)))
+            }
+            fn visit_u64<E: de::Error>(self, v: u64) -> Result<When, E> {
+                Ok(When(when::from_number(v as f64)))
+            }
+            fn visit_i64<E: de::Error>(self, v: i64) -> Result<When, E> {
+                Ok(When(when::from_number(v as f64)))
+            }
+            fn visit_f64<E: de::Error>(self, v: f64) -> Result<When, E> {
+                Ok(When(when::from_number(v)))
+            }
+        }
+        deserializer.deserialize_any(V)
+    }
+}
+
+/// A handle, or the whole author.
+struct AuthorIn(Author);
+
+impl<'de> Deserialize<'de> for AuthorIn {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize, Default)]
+        #[serde(default)]
+        struct Whole {
+            #[serde(alias = "id")]
+            native_id: Option<IdText>,
+            #[serde(alias = "username")]
+            handle: Option<String>,
+            #[serde(alias = "name")]
+            display_name: Option<String>,
+            followers: Option<u64>,
+            is_verified: Option<bool>,
+            is_staff: Option<bool>,
+            is_bot: Option<bool>,
+            profile_url: Option<String>,
+            observed_at: Option<When>,
+        }
+        struct V;
+        impl<'de> Visitor<'de> for V {
+            type Value = AuthorIn;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a handle or an author object")
+            }
+            fn visit_str<E: de::Error>(self, v: &str) -> Result<AuthorIn, E> {
+                Ok(AuthorIn(Author { handle: bare_handle(v), ..Author::default() }))
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<AuthorIn, A::Error> {
+                let a = Whole::deserialize(de::value::MapAccessDeserializer::new(map))?;
+                Ok(AuthorIn(Author {
+                    native_id: a.native_id.map(|id| id.0).filter(|id| !id.is_empty()),
+                    handle: a.handle.as_deref().and_then(bare_handle),
+                    display_name: a.display_name,
+                    followers: a.followers,
+                    is_verified: a.is_verified,
+                    is_staff: a.is_staff,
+                    is_bot: a.is_bot,
+                    profile_url: a.profile_url,
+                    observed_at: a.observed_at.and_then(|w| w.0),
+                }))
+            }
+        }
+        deserializer.deserialize_any(V)
+    }
+}
+
+/// Stars of five, or the whole rating.
+struct RatingIn(Option<Rating>);
+
+impl<'de> Deserialize<'de> for RatingIn {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Whole {
+            value: f32,
+            max: f32,
+        }
+        struct V;
+        impl<'de> Visitor<'de> for V {
+            type Value = RatingIn;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("stars of five or a rating object")
+            }
+            fn visit_u64<E: de::Error>(self, v: u64) -> Result<RatingIn, E> {
+                self.visit_f64(v as f64)
+            }
+            fn visit_i64<E: de::Error>(self, v: i64) -> Result<RatingIn, E> {
+                self.visit_f64(v as f64)
+            }
+            fn visit_f64<E: de::Error>(self, v: f64) -> Result<RatingIn, E> {
+                Ok(RatingIn(Rating::new(v as f32, 5.0).ok()))
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<RatingIn, A::Error> {
+                let r = Whole::deserialize(de::value::MapAccessDeserializer::new(map))?;
+                Ok(RatingIn(Rating::new(r.value, r.max).ok()))
+            }
+        }
+        deserializer.deserialize_any(V)
+    }
+}
+
+pub(crate) fn line(bytes: &[u8], out: &mut Out<'_>) -> Result<(), RefusalReason> {
+    if bytes.first() != Some(&b'{') {
+        // Tell broken syntax from a value that is just no object.
+        json::parse(bytes)?;
+        return Err(RefusalReason::UnknownShape("needs an object with at least 'text'"));
+    }
+    let line: Line<'_> = json::typed(bytes)?;
+    if line.mention_id.is_some() && line.source.is_some() {
+        let event = canonical(line, out)?;
+        out.event(event);
+        return Ok(());
+    }
+    simple(line, out)
+}
+
+/// The form people write. The id may be missing; then the content is the id.
+pub(crate) fn simple(line: Line<'_>, out: &mut Out<'_>) -> Result<(), RefusalReason> {
+    let op = op_of(line.op.as_deref())?;
+    let mut author = line.author.map(|a| a.0).unwrap_or_default();
+    if let Some(IdText(id)) = line.author_id {
+        author.native_id = Some(id).filter(|id| !id.is_empty());
+    }
+    author.followers = author.followers.or(line.followers);
+    let created_at = line.created_at.and_then(|w| w.0);
+    let id = line.native_id.map(|id| id.0).filter(|id| !id.is_empty());
+    if id.as_ref().is_some_and(|id| id.len() > 2_048) {
+        return Err(RefusalReason::BadField { field: "id", problem: "has more than 2048 bytes".into() });
+    }
+    if matches!(
+        op,
+        MentionOp::Deleted | MentionOp::Hidden | MentionOp::AuthorDeleted | MentionOp::AuthorUpdated
+    ) {
+        out.notice(Notice {
+            op,
+            native_id: id.ok_or(RefusalReason::MissingField("id"))?,
+            native_rev: line.native_rev.unwrap_or_else(|| op.name().into()),
+            witnessed_at: line.observed_at.and_then(|w| w.0),
+            author: Some(author),
+        });
+        return Ok(());
+    }
+    let words = match (line.text, op) {
+        (Some(words), _) => words,
+        (None, MentionOp::Engagement | MentionOp::Restored) => Cow::Borrowed(""),
+        (None, _) => return Err(RefusalReason::MissingField("text")),
+    };
+    let id = id.unwrap_or_else(|| {
+        let who = author.native_id.as_deref().or(author.handle.as_deref()).unwrap_or_default();
+        let at = created_at.map(|t| t.to_string()).unwrap_or_default();
+        format!("blake3:{}", &blake3::hash(format!("{who}\n{at}\n{words}").as_bytes()).to_hex()[..32])
+    });
+    let mut draft = Draft::new(op, id, Words::Plain(&words));
+    draft.native_rev = line.native_rev;
+    draft.author = author;
+    draft.title = line.title.as_deref();
+    draft.rating = line.rating.and_then(|r| r.0);
+    draft.languages = line.lang_claimed.or(line.lang.map(|l| vec![l])).unwrap_or_default();
+    draft.created = created_at.map(|t| (t, TimeQuality::Source));
+    draft.edited_at = line.edited_at.and_then(|w| w.0);
+    draft.witnessed_at = line.observed_at.and_then(|w| w.0);
+    let to = |id: Option<IdText>| id.filter(|id| !id.0.is_empty()).map(|id| out.mention_id(&id.0));
+    draft.refs = Refs {
+        root: to(line.root),
+        reply_to: to(line.reply_to),
+        quote_of: to(line.quote_of),
+        repost_of: to(line.repost_of),
+        conversation: line.conversation,
+        place: line.place,
+    };
+    let counts = (line.likes, line.reposts, line.replies, line.views);
+    draft.engagement = (counts != (None, None, None, None)).then(|| Engagement {
+        likes: line.likes,
+        reposts: line.reposts,
+        replies: line.replies,
+        quotes: None,
+        views: line.views,
+        score: None,
+        as_of: out.ctx.received_at,
+        kind: EngagementKind::Snapshot,
+    });
+    draft.permalink = line.permalink;
+    draft.visibility = visibility_of(line.visibility.as_deref())?;
+    let named = line.brand.into_iter().chain(line.brands.into_iter().flatten());
+    draft.brands = named.take(BRANDS_MAX).map(|b| BrandId::slugify(&b)).collect();
+    out.publish(draft);
+    Ok(())
+}
+
+/// Exactly the event that [`crate::to_json`] wrote. The tenant is never taken from the line.
+fn canonical(line: Line<'_>, out: &Out<'_>) -> Result<MentionEvent, RefusalReason> {
+    let bad = |field, problem: &str| RefusalReason::BadField { field, problem: problem.to_owned() };
+    let source = line.source.ok_or(RefusalReason::MissingField("source"))?;
+    let kind: SourceKind = source.kind.parse().map_err(|_| bad("source.kind", "is no known kind"))?;
+    let op = op_of(line.op.as_deref())?;
+    let native_id = line.native_id.ok_or(RefusalReason::MissingField("native_id"))?.0;
+    let written = line.mention_id.ok_or(RefusalReason::MissingField("mention_id"))?;
+    let mention_id: MentionId = written.parse().map_err(|_| bad("mention_id", "is no UUID"))?;
+    let observed_at = line.observed_at.and_then(|w| w.0).ok_or(RefusalReason::MissingField("observed_at"))?;
+    let brand = |b: String| BrandId::parse(&b).map_err(|_| bad("brands", "has an entry that is no slug"));
+    let id_of = |id: Option<String>| -> Result<Option<MentionId>, RefusalReason> {
+        id.map(|id| id.parse().map_err(|_| bad("refs", "has an entry that is no UUID"))).transpose()
+    };
+    let mut flags: std::collections::BTreeSet<Flag> = line
+        .flags
+        .iter()
+        .flatten()
+        .filter_map(|name| Flag::ALL.into_iter().find(|f| f.name() == name))
+        .collect();
+    let mention = match line.text {
+        Some(words) if !op.withdraws() => {
+            let text = text::clean(&words, &mut flags);
+            let r = line.refs.unwrap_or_default();
+            let e = line.entities.unwrap_or_default();
+            Some(Mention {
+                author: line.author.map(|a| a.0).unwrap_or_default(),
+                dedup: if text.as_str().is_empty() { Default::default() } else { dedup::keys(text.as_str()) },
+                text,
+                title: line.title,
+                rating: line.rating.and_then(|r| r.0),
+                languages_claimed: line.lang_claimed.unwrap_or_default(),
+                created_at: line.created_at.and_then(|w| w.0),
+                created_at_quality: quality_of(line.created_at_quality.as_deref()),
+                edited_at: line.edited_at.and_then(|w| w.0),
+                refs: Refs {
+                    root: id_of(r.root)?,
+                    reply_to: id_of(r.reply_to)?,
+                    quote_of: id_of(r.quote_of)?,
+                    repost_of: id_of(r.repost_of)?,
+                    conversation: r.conversation,
+                    place: r.place,
+                },
+                engagement: line.engagement.map(|e| engagement_of(e, observed_at)),
+                permalink: line.permalink.filter(|u| entities::http_url(u).is_some()),
+                entities: entities_of(e),
+                visibility: visibility_of(line.visibility.as_deref())?,
+            })
+        }
+        _ => None,
+    };
+    let native_rev = line.native_rev.unwrap_or_else(|| {
+        mention.as_ref().map_or_else(|| op.name().to_owned(), |m| content_rev(m.text.as_str(), None, 0.0))
+    });
+    let event_id = match line.event_id {
+        Some(id) => id.parse::<EventId>().map_err(|_| bad("event_id", "is no UUID"))?,
+        None => event_id(mention_id, op, &native_rev),
+    };
+    let transports = [Transport::Stream, Transport::Webhook, Transport::Poll, Transport::Backfill];
+    let transport = source.transport.and_then(|n| transports.into_iter().find(|t| transport_name(*t) == n));
+    Ok(MentionEvent {
+        event_id,
+        mention_id,
+        op,
+        native_id,
+        native_rev,
+        source: Source {
+            kind,
+            instance: source.instance,
+            connector: source.connector.unwrap_or_else(|| out.ctx.connector.to_owned()),
+            transport: transport.unwrap_or(out.ctx.transport),
+        },
+        tenant: out.ctx.tenant.clone(),
+        brands: line
+            .brands
+            .unwrap_or_default()
+            .into_iter()
+            .take(BRANDS_MAX)
+            .map(brand)
+            .collect::<Result<_, _>>()?,
+        by_brand: line.by_brand.map(brand).transpose()?,
+        observed_at,
+        ingested_at: out.ctx.received_at,
+        flags,
+        mention,
+        author: line
+            .author_key
+            .map(|key| AuthorKey::parse(&key).map_err(|_| bad("author_key", "needs 1 to 1024 bytes")))
+            .transpose()?,
+        raw: None,
+    })
+}
+
+pub(crate) fn bare_handle(handle: &str) -> Option<String> {
+    let handle = handle.trim().trim_start_matches('@');
+    (!handle.is_empty() && handle.len() <= 1_000).then(|| handle.to_owned())
+}
+
+pub(crate) fn op_of(name: Option<&str>) -> Result<MentionOp, RefusalReason> {
+    match name {
+        None | Some("") => Ok(MentionOp::Created),
+        Some(name) => MentionOp::ALL
+            .into_iter()
+            .find(|op| op.name() == name)
+            .ok_or_else(|| RefusalReason::BadField { field: "op", problem: "is no known operation".into() }),
+    }
+}
+
+fn visibility_of(name: Option<&str>) -> Result<Visibility, RefusalReason> {
+    let all = [Visibility::Public, Visibility::Unlisted, Visibility::Private, Visibility::Internal];
+    let Some(name) = name else { return Ok(Visibility::Public) };
+    // Guessing here could publish something private.
+    all.into_iter().find(|v| visibility_name(*v) == name).ok_or_else(|| RefusalReason::BadField {
+        field: "visibility",
+        problem: "is none of public, unlisted, private, internal".into(),
+    })
+}
+
+fn quality_of(name: Option<&str>) -> TimeQuality {
+    let all = [TimeQuality::Source, TimeQuality::Platform, TimeQuality::Claimed, TimeQuality::Missing];
+    all.into_iter().find(|q| Some(quality_name(*q)) == name).unwrap_or(TimeQuality::Claimed)
+}
+
+fn engagement_of(e: EngagementIn, observed_at: Timestamp) -> Engagement {
+    Engagement {
+        likes: e.likes,
+        reposts: e.reposts,
+        replies: e.replies,
+        quotes: e.quotes,
+        views: e.views,
+        score: e.score,
+        as_of: e.as_of.and_then(|w| w.0).unwrap_or(observed_at),
+        kind: if e.kind.as_deref() == Some("delta") {
+            EngagementKind::Delta
+        } else {
+            EngagementKind::Snapshot
+        },
+    }
+}
+
+fn entities_of(e: EntitiesIn) -> model::Entities {
+    let max = entities::ENTITIES_MAX;
+    model::Entities {
+        mentions: e
+            .mentions
+            .into_iter()
+            .take(max)
+            .map(|m| Mentioned { handle: m.handle, native_id: m.id })
+            .collect(),
+        hashtags: e.hashtags.into_iter().take(max).collect(),
+        urls: e.urls.into_iter().take(max).map(|u| UrlEntity { url: u.url, expanded: u.expanded }).collect(),
+        media: e
+            .media
+            .into_iter()
+            .take(max)
+            .map(|m| Media { kind: m.kind, url: m.url, alt: m.alt })
+            .collect(),
+    }
+}

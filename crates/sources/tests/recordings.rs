@@ -1,0 +1,171 @@
+//! Every recording of a source decodes without loss. The recordings lie beside the repository; without
+//! them these tests print one line and pass. The file `docs/recordings.md` is the table they make.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use model::{MentionEvent, MentionOp, SourceKind, TenantId, Timestamp, Transport};
+use sources::{CsvMap, DecodeContext, Decoded, decode, to_json};
+
+/// One recording: where, as which kind, with which column map, and how its file wraps the bodies.
+struct Recording {
+    kind: SourceKind,
+    place: &'static str,
+    map: &'static str,
+    packing: Packing,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Packing {
+    /// The file is the body.
+    Body,
+    /// Lines `{"body_raw": "..."}` of recorded exchanges.
+    Exchanges,
+}
+
+const fn body(kind: SourceKind, place: &'static str) -> Recording {
+    Recording { kind, place, map: "", packing: Packing::Body }
+}
+
+const fn exchanges(kind: SourceKind, place: &'static str) -> Recording {
+    Recording { kind, place, map: "", packing: Packing::Exchanges }
+}
+
+const fn table(place: &'static str, map: &'static str) -> Recording {
+    Recording { kind: SourceKind::Csv, place, map, packing: Packing::Body }
+}
+
+const AIRLINE: &str =
+    "tweet_id=id,text=text,name=author,tweet_created=created_at,airline=brand,retweet_count=reposts";
+const TWCS: &str =
+    "tweet_id=id,text=text,author_id=author_id,created_at=created_at,in_response_to_tweet_id=reply_to";
+
+const RECORDINGS: &[Recording] = &[
+    table("sources/x_csv/airline/Tweets.csv", AIRLINE),
+    table("sources/x_csv/twcs/twcs_head.csv", TWCS),
+    table("hostile/csv/airline_sci_notation_ids_head.csv", AIRLINE),
+    table("hostile/csv/twcs_bare_cr_in_unquoted_field.csv", TWCS),
+    body(SourceKind::BlueskyJetstream, "sources/bluesky/jetstream_v1_152_events.jsonl"),
+    body(SourceKind::BlueskyJetstream, "sources/bluesky/jetstream_v1_golden_10.jsonl"),
+    body(SourceKind::XV2, "sources/x_v2"),
+    body(SourceKind::Mastodon, "sources/mastodon/streaming"),
+    exchanges(SourceKind::Mastodon, "sources/mastodon/exchanges"),
+    body(SourceKind::Feed, "sources/feeds/feed-rs"),
+];
+
+fn shared() -> Option<PathBuf> {
+    let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
+    if place.is_dir() {
+        return Some(place);
+    }
+    println!("skipped: no recordings beside the repository");
+    None
+}
+
+fn files(place: &Path) -> Vec<PathBuf> {
+    if place.is_file() {
+        return vec![place.to_owned()];
+    }
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(place).unwrap() {
+        found.extend(files(&entry.unwrap().path()));
+    }
+    found.retain(|f| {
+        let name = f.file_name().unwrap().to_string_lossy();
+        !name.starts_with("LICENSE") && !name.ends_with(".serde.json") && !name.ends_with(".md")
+    });
+    found.sort();
+    found
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test may read its input")]
+fn read(file: &Path) -> Vec<u8> {
+    std::fs::read(file).unwrap()
+}
+
+fn decoded(recording: &Recording, bytes: &[u8]) -> Decoded {
+    let tenant = TenantId::parse("test").unwrap();
+    let map = (!recording.map.is_empty()).then(|| CsvMap::parse(recording.map).unwrap());
+    let ctx = DecodeContext {
+        tenant: &tenant,
+        connector: "",
+        instance: "",
+        transport: Transport::Backfill,
+        received_at: Timestamp::parse_rfc3339("2026-11-22T00:00:00Z").unwrap(),
+        csv_map: map.as_ref(),
+    };
+    if recording.packing == Packing::Body {
+        return decode(recording.kind, bytes, &ctx);
+    }
+    let mut all = Decoded::default();
+    for line in bytes.split(|b| *b == b'\n').filter(|l| !l.is_empty()) {
+        let exchange: serde_json::Value = serde_json::from_slice(line).unwrap();
+        if let Some(body) = exchange["body_raw"].as_str() {
+            all.append(decode(recording.kind, body.as_bytes(), &ctx));
+        }
+    }
+    all
+}
+
+/// What every event must hold, whatever it came from.
+fn check_event(event: &MentionEvent) {
+    let json = to_json(event);
+    for field in ["mention_id", "native_id", "op", "author", "created_at", "observed_at"] {
+        assert!(json.get(field).is_some(), "{field}");
+    }
+    assert_eq!(json.get("text").is_some(), !event.op.withdraws(), "{}", event.op.name());
+    assert!(!event.native_id.is_empty() && !event.native_rev.is_empty());
+}
+
+#[test]
+fn recordings_decode_without_loss() {
+    let Some(shared) = shared() else { return };
+    let mut table = String::new();
+    let mut totals: BTreeMap<&str, [usize; 4]> = BTreeMap::new();
+    for recording in RECORDINGS {
+        for file in files(&shared.join(recording.place)) {
+            let result = decoded(recording, &read(&file));
+            result.events.iter().for_each(check_event);
+            let name = file.strip_prefix(&shared).unwrap().display().to_string();
+            write_row(&mut table, recording, &name, &result);
+            let total = totals.entry(recording.kind.name()).or_default();
+            let mentions = result.events.iter().filter(|e| is_mention(e)).count();
+            let parts =
+                [mentions, result.events.len() - mentions, result.ignored.len(), result.refusals.len()];
+            for (sum, part) in total.iter_mut().zip(parts) {
+                *sum += part;
+            }
+            if recording.packing == Packing::Body
+                && matches!(recording.kind, SourceKind::Csv | SourceKind::BlueskyJetstream)
+            {
+                assert_eq!(result.records as usize, parts.iter().sum::<usize>(), "{name}");
+            }
+        }
+    }
+    println!("{table}");
+    for (kind, [mentions, others, ignored, refused]) in &totals {
+        println!(
+            "{kind}: {mentions} mentions, {others} other events, {ignored} without a mention, {refused} refused"
+        );
+    }
+    assert_eq!(totals["bluesky-jetstream"][3], 0);
+}
+
+fn is_mention(event: &MentionEvent) -> bool {
+    matches!(event.op, MentionOp::Created | MentionOp::Edited)
+}
+
+fn write_row(table: &mut String, recording: &Recording, name: &str, result: &Decoded) {
+    let count = |labels: Vec<&'static str>| {
+        let mut by_label: BTreeMap<&str, usize> = BTreeMap::new();
+        labels.into_iter().for_each(|l| *by_label.entry(l).or_default() += 1);
+        let parts: Vec<String> = by_label.iter().map(|(l, n)| format!("{l} {n}")).collect();
+        if parts.is_empty() { "-".to_owned() } else { parts.join(", ") }
+    };
+    let events = count(result.events.iter().map(|e| e.op.name()).collect());
+    let ignored = count(result.ignored.iter().map(|i| i.label).collect());
+    let refused = count(result.refusals.iter().map(|r| r.reason.label()).collect());
+    let kind = recording.kind.name();
+    writeln!(table, "| {kind} | {name} | {} | {events} | {ignored} | {refused} |", result.records).unwrap();
+}

@@ -7,8 +7,13 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+#[cfg(feature = "cluster")]
+mod cluster;
+mod decode;
 mod detection;
 mod lines;
+#[cfg(feature = "cluster")]
+mod scenario;
 mod text;
 
 #[derive(Debug, Parser)]
@@ -20,6 +25,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Show what the bytes of a source become: one mention event per line
+    Decode(decode::Args),
     /// Understand texts: language, sentiment, complaint, severity, topics, and why
     Classify(text::classify::Args),
     /// Train a model from labelled lines, or a thread forecast from finished threads
@@ -29,14 +36,30 @@ enum Command {
     /// Find bursts in a series, or forecast how far a thread will spread
     #[command(subcommand)]
     Detect(detection::Detect),
+    /// What is open, who has it, and why
+    #[cfg(feature = "cluster")]
+    Alerts(cluster::alerts::AlertsArgs),
+    /// Whom we have not answered yet, and what we promised
+    #[cfg(feature = "cluster")]
+    Cases(cluster::cases::CasesArgs),
+    /// How quickly people were answered, and which promises were kept
+    #[cfg(feature = "cluster")]
+    Report(cluster::cases::ReportArgs),
 }
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
+        Command::Decode(args) => decode::run(args),
         Command::Classify(args) => text::classify::run(args),
         Command::Train(args) => text::train::run(args),
         Command::Evaluate(args) => text::evaluate::run(args),
         Command::Detect(command) => detection::run(command),
+        #[cfg(feature = "cluster")]
+        Command::Alerts(args) => cluster::block_on(cluster::alerts::run(args)),
+        #[cfg(feature = "cluster")]
+        Command::Cases(args) => cluster::block_on(cluster::cases::run(args)),
+        #[cfg(feature = "cluster")]
+        Command::Report(args) => cluster::block_on(cluster::cases::report(args)),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("redress: {error:#}");

@@ -1,0 +1,18 @@
+//! The commands that talk to services, or run them.
+
+pub mod alerts;
+pub mod cases;
+mod wire;
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+
+/// Runs `work` on a runtime of its own.
+///
+/// # Errors
+/// What `work` says, or when no runtime can be started.
+pub fn block_on(work: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
+    runtime.block_on(work)
+}

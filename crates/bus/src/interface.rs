@@ -215,6 +215,30 @@ pub trait Reader: Send + Sync {
         records_max: usize,
         wait: Duration,
     ) -> Result<Vec<Received>, BusError>;
+
+    /// Up to `records_max` (at least 1) records of `from..to`. Unlike [`Reader::read`] it never stops
+    /// early because nothing came in time, and it knows gaps (compacted or aborted records, transaction
+    /// marks): a part is complete once `next` has reached `to`. For rebuilding state, with `to` from
+    /// [`Reader::watermarks`].
+    ///
+    /// # Errors
+    /// When the partition is missing or the log fails.
+    async fn scan(
+        &self,
+        partition: Partition,
+        from: i64,
+        to: i64,
+        records_max: usize,
+    ) -> Result<Scanned, BusError>;
+}
+
+/// A part of a partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scanned {
+    /// In order.
+    pub records: Vec<Received>,
+    /// Where to go on; the end asked for, when nothing more lies before it.
+    pub next: i64,
 }
 
 /// What is wrong with a topic.

@@ -10,13 +10,17 @@
 //!   transaction as the effects);
 //! - [`Reader`]: look at any partition from any offset, belonging to no group.
 
+mod embedded;
 mod interface;
+mod partitioner;
 mod record;
 mod topic;
 
+pub use embedded::{EmbeddedLog, EmbeddedSettings, Maintained};
 pub use interface::{
     BatchToken, BusError, CommitError, Consumer, ConsumerSettings, Log, Partition, Polled, Publisher, Reader,
-    RefusedRecord, Step, StepSettings, TopicReport, Watermarks,
+    RefusedRecord, Scanned, Step, StepSettings, TopicReport, Watermarks,
 };
+pub use partitioner::partition_of;
 pub use record::{HEADER_BYTES_MAX, Headers, Outgoing, Position, RECORD_BYTES_MAX, Received, Record};
 pub use topic::{Cleanup, Topic, TopicPlan};

@@ -72,6 +72,17 @@ impl Record {
     pub fn bytes(&self) -> usize {
         self.key.len() + self.value.as_ref().map_or(0, Bytes::len) + self.headers.bytes()
     }
+
+    /// Whether the log takes a record of this size.
+    ///
+    /// # Errors
+    /// The label `too_large` when it exceeds [`RECORD_BYTES_MAX`] or its headers [`HEADER_BYTES_MAX`].
+    pub fn check_size(&self) -> Result<(), &'static str> {
+        if self.bytes() > RECORD_BYTES_MAX || self.headers.bytes() > HEADER_BYTES_MAX {
+            return Err("too_large");
+        }
+        Ok(())
+    }
 }
 
 /// A record on its way out.

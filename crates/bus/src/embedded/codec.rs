@@ -1,0 +1,314 @@
+//! The bytes of a row of the embedded log: some records of one partition, one after the other.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use model::Timestamp;
+
+use crate::{Headers, Partition, Position, Received, Record};
+
+/// The layout below. Another layout gets another number.
+const LAYOUT: u8 = 1;
+/// Layout, first offset, time the records' times are relative to.
+const PREFIX_BYTES: usize = 1 + 8 + 8;
+
+/// Header names that cost one byte and no allocation. Places are part of the layout: only append.
+const KNOWN_NAMES: [&str; 12] = [
+    "ce_specversion",
+    "ce_id",
+    "ce_source",
+    "ce_type",
+    "ce_time",
+    "content-type",
+    "traceparent",
+    "tracestate",
+    "ce_subject",
+    "ce_dataschema",
+    "baggage",
+    "ce_datacontenttype",
+];
+
+/// A row whose bytes are not what was written.
+#[derive(Debug, thiserror::Error)]
+#[error("batch is damaged at byte {at}: {what}")]
+pub(super) struct Damaged {
+    at: usize,
+    what: &'static str,
+}
+
+/// Collects records of one partition, in rising offset order, into the bytes of a row.
+#[derive(Debug)]
+pub(super) struct RowWriter {
+    bytes: Vec<u8>,
+    base_offset: i64,
+    base_at: i64,
+    last_offset: i64,
+    max_at: i64,
+    count: usize,
+}
+
+/// A finished row.
+#[derive(Debug)]
+pub(super) struct Row {
+    /// Its bytes.
+    pub(super) bytes: Vec<u8>,
+    /// Offset of the last record in it.
+    pub(super) last_offset: i64,
+    /// The latest of its records' times, in microseconds.
+    pub(super) max_at: i64,
+}
+
+impl RowWriter {
+    pub(super) fn new(base_offset: i64, base_at: Timestamp) -> Self {
+        let base_at = base_at.as_micros();
+        let mut bytes = Vec::with_capacity(4096);
+        bytes.push(LAYOUT);
+        bytes.extend_from_slice(&base_offset.to_le_bytes());
+        bytes.extend_from_slice(&base_at.to_le_bytes());
+        Self { bytes, base_offset, base_at, last_offset: base_offset, max_at: i64::MIN, count: 0 }
+    }
+
+    pub(super) fn push(&mut self, offset: i64, record: &Record) {
+        let at = record.at.as_micros();
+        put_varint(&mut self.bytes, offset.abs_diff(self.base_offset));
+        put_varint(&mut self.bytes, zigzag(at.wrapping_sub(self.base_at)));
+        put_bytes(&mut self.bytes, &record.key);
+        match &record.value {
+            None => put_varint(&mut self.bytes, 0),
+            Some(value) => {
+                put_varint(&mut self.bytes, value.len() as u64 + 1);
+                self.bytes.extend_from_slice(value);
+            }
+        }
+        put_varint(&mut self.bytes, record.headers.iter().count() as u64);
+        for (name, value) in record.headers.iter() {
+            match KNOWN_NAMES.iter().position(|known| *known == name) {
+                Some(place) => self.bytes.push(place as u8 + 1),
+                None => {
+                    self.bytes.push(0);
+                    put_bytes(&mut self.bytes, name.as_bytes());
+                }
+            }
+            put_bytes(&mut self.bytes, value);
+        }
+        self.last_offset = offset;
+        self.max_at = self.max_at.max(at);
+        self.count += 1;
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.count
+    }
+
+    pub(super) fn finish(self) -> Row {
+        Row { bytes: self.bytes, last_offset: self.last_offset, max_at: self.max_at }
+    }
+}
+
+/// Appends the records of `row` from offset `from` on to `into`, as many as `records_max` allows.
+pub(super) fn read_row(
+    partition: Partition,
+    row: Vec<u8>,
+    from: i64,
+    records_max: usize,
+    into: &mut Vec<Received>,
+) -> Result<(), Damaged> {
+    let bytes = Bytes::from(row);
+    let mut cursor = Cursor { bytes: &bytes, at: 0 };
+    if cursor.byte()? != LAYOUT {
+        return Err(cursor.damaged("unknown layout"));
+    }
+    let base_offset = cursor.i64()?;
+    let base_at = cursor.i64()?;
+    debug_assert_eq!(cursor.at, PREFIX_BYTES);
+    let mut taken = 0;
+    while cursor.at < bytes.len() && taken < records_max {
+        let offset = base_offset.wrapping_add_unsigned(cursor.varint()?);
+        let at = base_at.wrapping_add(unzigzag(cursor.varint()?));
+        let skipped = offset < from;
+        let key = cursor.slice()?;
+        let value = match cursor.varint()? {
+            0 => None,
+            length => Some(cursor.take(length - 1)?),
+        };
+        let mut headers = Headers::new();
+        for _ in 0..cursor.varint()? {
+            let name = cursor.name()?;
+            let value = cursor.slice()?;
+            if !skipped {
+                headers.push(name, value);
+            }
+        }
+        if !skipped {
+            let record = Record { key, value, headers, at: Timestamp::from_micros(at) };
+            into.push(Received { position: Position::new(partition, offset), record });
+            taken += 1;
+        }
+    }
+    Ok(())
+}
+
+struct Cursor<'a> {
+    bytes: &'a Bytes,
+    at: usize,
+}
+
+impl Cursor<'_> {
+    fn damaged(&self, what: &'static str) -> Damaged {
+        Damaged { at: self.at, what }
+    }
+
+    fn byte(&mut self) -> Result<u8, Damaged> {
+        let byte = *self.bytes.get(self.at).ok_or_else(|| self.damaged("ends early"))?;
+        self.at += 1;
+        Ok(byte)
+    }
+
+    fn i64(&mut self) -> Result<i64, Damaged> {
+        let mut out = [0; 8];
+        for byte in &mut out {
+            *byte = self.byte()?;
+        }
+        Ok(i64::from_le_bytes(out))
+    }
+
+    fn varint(&mut self) -> Result<u64, Damaged> {
+        let mut value = 0u64;
+        for shift in (0..64).step_by(7) {
+            let byte = self.byte()?;
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return Ok(value);
+            }
+        }
+        Err(self.damaged("a number without an end"))
+    }
+
+    fn take(&mut self, length: u64) -> Result<Bytes, Damaged> {
+        let end = usize::try_from(length)
+            .ok()
+            .and_then(|l| self.at.checked_add(l))
+            .filter(|end| *end <= self.bytes.len())
+            .ok_or_else(|| self.damaged("a length beyond the end"))?;
+        let slice = self.bytes.slice(self.at..end);
+        self.at = end;
+        Ok(slice)
+    }
+
+    fn slice(&mut self) -> Result<Bytes, Damaged> {
+        let length = self.varint()?;
+        self.take(length)
+    }
+
+    fn name(&mut self) -> Result<Cow<'static, str>, Damaged> {
+        match self.byte()? {
+            0 => {
+                let name = self.slice()?;
+                let name = std::str::from_utf8(&name).map_err(|_| self.damaged("a name that is no text"))?;
+                Ok(Cow::Owned(name.to_owned()))
+            }
+            place => KNOWN_NAMES
+                .get(usize::from(place) - 1)
+                .map(|name| Cow::Borrowed(*name))
+                .ok_or_else(|| self.damaged("an unknown name")),
+        }
+    }
+}
+
+fn put_varint(bytes: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        bytes.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    bytes.push(value as u8);
+}
+
+fn put_bytes(bytes: &mut Vec<u8>, slice: &[u8]) {
+    put_varint(bytes, slice.len() as u64);
+    bytes.extend_from_slice(slice);
+}
+
+const fn zigzag(value: i64) -> u64 {
+    ((value << 1) ^ (value >> 63)) as u64
+}
+
+const fn unzigzag(value: u64) -> i64 {
+    ((value >> 1) as i64) ^ -((value & 1) as i64)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::Topic;
+
+    const PARTITION: Partition = Partition { topic: Topic::Cases, number: 3 };
+
+    fn any_record() -> impl Strategy<Value = Record> {
+        let bytes = || proptest::collection::vec(any::<u8>(), 0..40).prop_map(Bytes::from);
+        let name = prop_oneof!["[a-z_]{0,9}", Just("ce_id".to_owned()), Just("ce_type".to_owned())];
+        let headers = proptest::collection::vec((name, bytes()), 0..4);
+        (bytes(), proptest::option::of(bytes()), headers, any::<i64>()).prop_map(|(key, value, pairs, at)| {
+            let mut headers = Headers::new();
+            for (name, value) in pairs {
+                headers.push(name, value);
+            }
+            Record { key, value, headers, at: Timestamp::from_micros(at) }
+        })
+    }
+
+    fn written(records: &[(i64, Record)]) -> Vec<u8> {
+        let mut writer = RowWriter::new(records[0].0, records[0].1.at);
+        for (offset, record) in records {
+            writer.push(*offset, record);
+        }
+        writer.finish().bytes
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(
+            records in proptest::collection::vec(any_record(), 1..20), base in 0..1_i64 << 50, skip in 0..20_i64
+        ) {
+            let records: Vec<_> = records.into_iter().enumerate().map(|(i, r)| (base + 2 * i as i64, r)).collect();
+            let mut read = Vec::new();
+            read_row(PARTITION, written(&records), base + skip, usize::MAX, &mut read).unwrap();
+            let expected: Vec<_> = records.into_iter().filter(|(offset, _)| *offset >= base + skip).collect();
+            let read: Vec<_> = read.into_iter().map(|r| (r.position.offset, r.record)).collect();
+            prop_assert_eq!(read, expected);
+        }
+
+        #[test]
+        fn damaged_bytes_are_an_error_or_other_records_never_a_panic(
+            records in proptest::collection::vec(any_record(), 1..5), place in any::<prop::sample::Index>(), byte: u8
+        ) {
+            let records: Vec<_> = records.into_iter().enumerate().map(|(i, r)| (i as i64, r)).collect();
+            let mut bytes = written(&records);
+            let place = place.index(bytes.len());
+            bytes[place] = byte;
+            let mut read = Vec::new();
+            let _ = read_row(PARTITION, bytes.clone(), 0, 100, &mut read);
+            bytes.truncate(place);
+            let _ = read_row(PARTITION, bytes, 0, 100, &mut read);
+        }
+    }
+
+    #[test]
+    fn no_more_records_than_asked_for() {
+        let record = |at| Record {
+            key: Bytes::from_static(b"k"),
+            value: None,
+            headers: Headers::new(),
+            at: Timestamp::from_seconds(at),
+        };
+        let mut read = Vec::new();
+        read_row(PARTITION, written(&[(5, record(1)), (6, record(2)), (7, record(3))]), 6, 1, &mut read)
+            .unwrap();
+        assert_eq!(read.iter().map(|r| r.position.offset).collect::<Vec<_>>(), [6]);
+    }
+}

@@ -1,0 +1,7 @@
+//! What every log promises, checked on each adapter by the same cases.
+
+#![allow(clippy::unwrap_used, reason = "cases are tests, also in their helpers")]
+
+mod cases;
+mod embedded;
+mod world;

@@ -85,6 +85,25 @@ impl Input {
         }
     }
 
+    /// The next bytes as they come, for formats that are not cut at line ends; none at the end. Not to be
+    /// mixed with `next_line`.
+    pub fn next_chunk(&mut self) -> Result<Option<&[u8]>> {
+        // The chunk handed out before is used up now.
+        self.reader.consume(std::mem::take(&mut self.ready));
+        let got = loop {
+            match self.reader.fill_buf() {
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                other => break other.with_context(|| format!("cannot read {}", self.name))?.len(),
+            }
+        };
+        if got == 0 {
+            self.progress.finish_and_clear();
+            return Ok(None);
+        }
+        self.ready = got;
+        Ok(Some(self.reader.fill_buf().with_context(|| format!("cannot read {}", self.name))?))
+    }
+
     /// True when the next line may have to be waited for: the moment to hand over what was written so far.
     pub fn drained(&self) -> bool {
         self.ready == 0

@@ -7,8 +7,8 @@ use serde_json::{Map, Value};
 
 use crate::decoded::RefusalReason;
 
-/// Reads one document. A name that stands twice in an object is refused: two readers could understand
-/// two different things. Depth is bounded by `serde_json` at 128.
+/// Reads one document. A name that stands twice in an object with two values is refused: two readers
+/// could understand two different things. Depth is bounded by `serde_json` at 128.
 pub(crate) fn parse(bytes: &[u8]) -> Result<Value, RefusalReason> {
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let value = Unique.deserialize(&mut reader).map_err(|e| refusal(&e))?;
@@ -193,9 +193,12 @@ impl<'de> Visitor<'de> for Unique {
         let mut object = Map::new();
         while let Some(name) = map.next_key::<String>()? {
             let value = map.next_value_seed(Unique)?;
-            if object.insert(name, value).is_some() {
-                return Err(A::Error::custom("a name stands twice in one object"));
-            }
+            match object.get(&name) {
+                Some(before) if *before != value => {
+                    return Err(A::Error::custom("a name stands twice in one object, with two values"));
+                }
+                _ => object.insert(name, value),
+            };
         }
         Ok(Value::Object(object))
     }

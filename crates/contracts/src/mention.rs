@@ -173,11 +173,7 @@ impl TryFrom<wire::Mention> for Mention {
                 .map(|m| Mentioned { handle: m.handle, native_id: m.native_id })
                 .collect(),
             hashtags: mention.hashtags,
-            urls: mention
-                .urls
-                .into_iter()
-                .map(|u| UrlEntity { url: u.url, expanded: u.expanded })
-                .collect(),
+            urls: mention.urls.into_iter().map(|u| UrlEntity { url: u.url, expanded: u.expanded }).collect(),
             media: mention
                 .media
                 .into_iter()

@@ -43,11 +43,7 @@ impl From<&Verdict> for wire::Verdict {
                 channel_move: reply.channel_move.get(),
             }),
             sure: verdict.sure,
-            why: verdict
-                .why
-                .iter()
-                .map(|w| wire::Why { text: w.text.clone(), weight: w.weight })
-                .collect(),
+            why: verdict.why.iter().map(|w| wire::Why { text: w.text.clone(), weight: w.weight }).collect(),
             model_version: verdict.model_version.clone(),
         }
     }

@@ -1,5 +1,8 @@
 //! The comments of the `.proto` files are the documentation: none is missing, and every enum can be unset.
 
+// Helpers of tests may panic like tests; clippy exempts only functions marked as tests.
+#![allow(clippy::unwrap_used)]
+
 use std::collections::BTreeSet;
 
 use prost::Message as _;

@@ -3,6 +3,9 @@
 //! `REDRESS_BLESS=1 cargo test -p contracts` takes additions into `proto/redress.binpb`; `REDRESS_BLESS=breaking`
 //! takes everything.
 
+// Helpers of tests may panic like tests; clippy exempts only functions marked as tests.
+#![allow(clippy::unwrap_used)]
+
 use std::fs;
 use std::path::PathBuf;
 
@@ -56,7 +59,8 @@ fn contracts_are_compatible_with_the_committed_ones_and_these_are_up_to_date() {
 
 #[test]
 fn each_way_to_break_a_reader_is_named() {
-    let mut cases: Vec<(&str, Box<dyn Fn(&mut FileDescriptorSet)>)> = Vec::new();
+    type Change = Box<dyn Fn(&mut FileDescriptorSet)>;
+    let mut cases: Vec<(&str, Change)> = Vec::new();
     cases.push((
         "redress.ingest.v1.Rating.max (2): removed without reserving its number and name",
         Box::new(|set| message(set, "Rating").field.retain(|f| f.name() != "max")),

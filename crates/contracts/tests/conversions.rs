@@ -1,5 +1,8 @@
 //! What is valid survives the wire; what is not is refused by name.
 
+// Helpers of tests may panic like tests; clippy exempts only functions marked as tests.
+#![allow(clippy::unwrap_used)]
+
 use contracts::classify::v1::VerdictEvent;
 use contracts::ingest::v1 as wire;
 use contracts::{CLASSIFIED_TEXT_CHARS_MAX, Classified};

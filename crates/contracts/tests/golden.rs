@@ -2,6 +2,9 @@
 //!
 //! `REDRESS_BLESS=1 cargo test -p contracts` writes records of new fields and events to `golden/`.
 
+// Helpers of tests may panic like tests; clippy exempts only functions marked as tests.
+#![allow(clippy::unwrap_used)]
+
 use std::fs;
 use std::path::PathBuf;
 

@@ -1,5 +1,8 @@
 //! What services rely on, on SQLite always and on Postgres where one can be had.
 
+// Helpers of tests may panic like tests; clippy exempts only functions marked as tests.
+#![allow(clippy::unwrap_used)]
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -225,11 +228,11 @@ async fn values_come_back_as_written(world: &World) {
         .await
         .unwrap();
     tx.commit().await.unwrap();
-    let rows: Vec<(i64, f64, Option<Vec<u8>>, Option<String>)> =
-        sqlx::query_as("SELECT id, weight, body, note FROM probe_effects ORDER BY id")
-            .fetch_all(world.store.pool())
-            .await
-            .unwrap();
+    type EffectRow = (i64, f64, Option<Vec<u8>>, Option<String>);
+    let rows: Vec<EffectRow> = sqlx::query_as("SELECT id, weight, body, note FROM probe_effects ORDER BY id")
+        .fetch_all(world.store.pool())
+        .await
+        .unwrap();
     assert_eq!(rows[0], (i64::MIN, 0.1 + 0.2, Some(bytes), Some("naïve 日本 '; DROP".into())));
     assert_eq!(rows[1], (i64::MAX, -0.0, None, None));
 }

@@ -1,0 +1,235 @@
+use bus::{Headers, Outgoing, Received, Record, Topic};
+use contracts::classify::v1::VerdictEvent;
+use contracts::ingest::v1 as wire;
+use contracts::{Classified, envelope};
+use model::{Invalid, MentionEvent, Timestamp};
+use nlp::{Hint, Scratch};
+use prost::Message as _;
+
+use crate::understand::{Reader, WhyPolicy, family, words};
+
+/// Who writes, in `ce_source`.
+const SOURCE: &str = "redress/classify";
+/// How much of a refused record is kept, in bytes.
+const REFUSED_BODY_BYTES_MAX: usize = 256 * 1024;
+/// Headers of a mention that its verdict carries on.
+const CARRIED: [&str; 2] = ["traceparent", "tracestate"];
+
+/// What becomes of one record of the mentions topic.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// A mention event: `id` tells repeats, `verdict` goes out.
+    Verdict { id: u128, verdict: Outgoing },
+    /// How complete a source is: nothing to understand.
+    Coverage,
+    /// Not what it should be: kept for a person.
+    Refused { reason: &'static str, letter: Outgoing },
+}
+
+/// Decides what becomes of `received`: one verdict per mention event, on the same partition; whatever
+/// cannot be read becomes a dead letter with its bytes.
+pub(crate) fn answer(
+    reader: &Reader,
+    scratch: &mut Scratch,
+    received: &Received,
+    now: Timestamp,
+    why: WhyPolicy,
+) -> Answer {
+    let ce_type = received.record.headers.text(envelope::CE_TYPE);
+    if envelope::is::<wire::Coverage>(ce_type) {
+        return Answer::Coverage;
+    }
+    let refused =
+        |reason, detail: &str| Answer::Refused { reason, letter: dead_letter(received, reason, detail, now) };
+    let event: wire::MentionEvent = match envelope::open(ce_type, received.record.value.as_ref()) {
+        Ok(event) => event,
+        Err(error) => return refused(error.label(), &error.to_string()),
+    };
+    let event = match MentionEvent::try_from(event) {
+        Ok(event) => event,
+        Err(Invalid { field, problem }) => return refused("invalid_mention", &format!("{field}: {problem}")),
+    };
+    let verdict = event.mention.as_ref().filter(|_| carries_words(&event)).and_then(|mention| {
+        let text = words(mention)?;
+        let hint = Hint {
+            source_family: family(event.source.kind),
+            claimed_language: mention.languages_claimed.first().map(String::as_str),
+        };
+        Some(reader.understand(scratch, &text, hint, why))
+    });
+    let id = event.event_id.as_uuid().as_u128();
+    let message = VerdictEvent::from(&Classified::new(&event, verdict, now));
+    let sealed = envelope::seal(&event.event_id.to_string(), SOURCE, now, &message);
+    let mut headers = Headers::new();
+    for (name, value) in sealed.headers {
+        headers.push(name, value);
+    }
+    for name in CARRIED {
+        if let Some(value) = received.record.headers.get(name) {
+            headers.push(name, value.clone());
+        }
+    }
+    let record = Record {
+        key: contracts::id(event.mention_id.as_bytes()),
+        value: Some(sealed.value),
+        headers,
+        at: received.record.at,
+    };
+    if let Err(reason) = record.check_size() {
+        return refused(reason, "its verdict is larger than a record may be");
+    }
+    let partition = Some(received.position.partition.number);
+    Answer::Verdict { id, verdict: Outgoing { topic: Topic::Verdicts, partition, record } }
+}
+
+/// Likes, renamed accounts and withdrawals say nothing that could be understood.
+fn carries_words(event: &MentionEvent) -> bool {
+    use model::MentionOp as Op;
+    matches!(event.op, Op::Created | Op::Edited | Op::Restored)
+}
+
+fn dead_letter(received: &Received, reason: &str, detail: &str, now: Timestamp) -> Outgoing {
+    let bus::Position { partition, offset } = received.position;
+    let body = received.record.value.clone().unwrap_or_default();
+    let kept = body.slice(..body.len().min(REFUSED_BODY_BYTES_MAX));
+    let letter = wire::DeadLetter {
+        service: "classify".into(),
+        reason: reason.into(),
+        detail: detail.into(),
+        topic: partition.topic.name().into(),
+        partition: partition.number,
+        offset,
+        is_cut: kept.len() < body.len(),
+        body: kept,
+        refused_at_us: now.as_micros(),
+        attempt: 1,
+        key: received.record.key.slice(..received.record.key.len().min(1_024)),
+        ..wire::DeadLetter::default()
+    };
+    // The place in the log names the letter, so that the same refusal has the same id.
+    let id = format!("{}/{}/{offset}", partition.topic, partition.number);
+    let sealed = envelope::seal(&id, SOURCE, now, &letter);
+    let mut headers = Headers::new();
+    for (name, value) in sealed.headers {
+        headers.push(name, value);
+    }
+    let key = format!("{}/{}", partition.topic, partition.number).into();
+    let record = Record { key, value: Some(sealed.value), headers, at: now };
+    Outgoing { topic: Topic::DeadLetter, partition: None, record }
+}
+
+/// The event id of a verdict written before; none when the record is no verdict.
+pub(crate) fn verdict_id(received: &Received) -> Option<u128> {
+    let ce_type = received.record.headers.text(envelope::CE_TYPE);
+    if !envelope::is::<VerdictEvent>(ce_type) {
+        return None;
+    }
+    let event = VerdictEvent::decode(received.record.value.clone()?).ok()?;
+    Some(u128::from_be_bytes(event.event_id.as_ref().try_into().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{created, received};
+    use bytes::Bytes;
+    use proptest::prelude::*;
+
+    const WHY: WhyPolicy = WhyPolicy { from: 0.5, max: 4 };
+    const NOW: Timestamp = Timestamp::from_seconds(1_800_000_000);
+
+    fn ask(record: &Received) -> Answer {
+        let reader = Reader::built_in();
+        answer(&reader, &mut Scratch::default(), record, NOW, WHY)
+    }
+
+    fn opened(answer: &Answer) -> Classified {
+        let Answer::Verdict { verdict, .. } = answer else { panic!("no verdict: {answer:?}") };
+        let ce_type = verdict.record.headers.text("ce_type");
+        let event: VerdictEvent = envelope::open(ce_type, verdict.record.value.as_ref()).unwrap();
+        Classified::try_from(event).unwrap()
+    }
+
+    #[test]
+    fn complaint_gets_a_verdict_on_its_own_partition() {
+        let event = created("1", "Your airline lost my luggage and nobody answers, worst service ever!");
+        let answer = ask(&received(3, 7, &event));
+        let Answer::Verdict { id, verdict } = &answer else { panic!("{answer:?}") };
+        assert_eq!(*id, event.event_id.as_uuid().as_u128());
+        assert_eq!((verdict.topic, verdict.partition), (Topic::Verdicts, Some(3)));
+        assert_eq!(verdict.record.key.as_ref(), event.mention_id.as_bytes());
+        let classified = opened(&answer);
+        let said = classified.verdict.unwrap();
+        assert!(said.complaint.get() > 0.5, "{said:?}");
+        assert!(!said.why.is_empty() && said.why.len() <= 4);
+        assert_eq!(classified.thread_root, event.mention_id);
+    }
+
+    #[test]
+    fn withdrawal_passes_without_words_and_without_verdict() {
+        let mut event = created("1", "text");
+        (event.op, event.mention) = (model::MentionOp::Deleted, None);
+        let classified = opened(&ask(&received(0, 0, &event)));
+        assert!(classified.verdict.is_none() && classified.event.mention.is_none());
+    }
+
+    #[test]
+    fn what_cannot_be_read_becomes_a_dead_letter_with_its_bytes() {
+        let good = received(0, 5, &created("1", "x"));
+        let with = |change: &dyn Fn(&mut Record)| {
+            let mut bad = good.clone();
+            change(&mut bad.record);
+            bad
+        };
+        let other =
+            |r: &mut Record| r.headers.set("ce_type", Bytes::from_static(b"redress.ingest.v1.RawRecord"));
+        for (bad, expected) in [
+            (with(&|r| r.value = Some(Bytes::from_static(&[0xff; 40]))), "malformed_protobuf"),
+            (with(&|r| r.value = Some(Bytes::new())), "invalid_mention"),
+            (with(&|r| r.value = None), "empty_record"),
+            (with(&|r| r.headers = Headers::new()), "untyped_record"),
+            (with(&other), "unexpected_type"),
+        ] {
+            let Answer::Refused { reason, letter } = ask(&bad) else { panic!("{expected} was not refused") };
+            assert_eq!(reason, expected);
+            let letter: wire::DeadLetter =
+                envelope::open(letter.record.headers.text("ce_type"), letter.record.value.as_ref()).unwrap();
+            assert_eq!((letter.reason.as_str(), letter.offset), (expected, 5));
+            assert_eq!(letter.body, bad.record.value.unwrap_or_default());
+        }
+    }
+
+    #[test]
+    fn trace_context_goes_on_to_the_verdict_and_coverage_is_left_out() {
+        let mut record = received(0, 0, &created("1", "x"));
+        record.record.headers.push("traceparent", "00-aa");
+        let Answer::Verdict { verdict, .. } = ask(&record) else { panic!() };
+        assert_eq!(verdict.record.headers.text("traceparent"), Some("00-aa"));
+        record.record.headers.set("ce_type", "redress.ingest.v1.Coverage");
+        assert!(matches!(ask(&record), Answer::Coverage));
+    }
+
+    #[test]
+    fn long_text_travels_cut_but_is_understood_whole() {
+        let event = created("1", &"good ".repeat(10_000));
+        let classified = opened(&ask(&received(0, 0, &event)));
+        assert_eq!(classified.event.mention.unwrap().text.as_str().chars().count(), 2_000);
+        assert!(classified.verdict.is_some());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+        #[test]
+        fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let mut record = received(0, 0, &created("1", "x"));
+            record.record.value = Some(bytes.into());
+            ask(&record);
+        }
+
+        #[test]
+        fn every_text_gets_a_verdict_that_can_be_read_back(text in "\\PC{0,80}") {
+            let answer = ask(&received(0, 0, &created("1", &text)));
+            prop_assert_eq!(opened(&answer).verdict.is_some(), !text.trim().is_empty());
+        }
+    }
+}

@@ -36,6 +36,9 @@ enum Command {
     /// Find bursts in a series, or forecast how far a thread will spread
     #[command(subcommand)]
     Detect(detection::Detect),
+    /// Send a recording, or a built-in story, into a running ingest
+    #[cfg(feature = "cluster")]
+    Replay(cluster::replay::ReplayArgs),
     /// What is open, who has it, and why
     #[cfg(feature = "cluster")]
     Alerts(cluster::alerts::AlertsArgs),
@@ -54,6 +57,8 @@ fn main() -> ExitCode {
         Command::Train(args) => text::train::run(args),
         Command::Evaluate(args) => text::evaluate::run(args),
         Command::Detect(command) => detection::run(command),
+        #[cfg(feature = "cluster")]
+        Command::Replay(args) => cluster::block_on(cluster::replay::run(args)),
         #[cfg(feature = "cluster")]
         Command::Alerts(args) => cluster::block_on(cluster::alerts::run(args)),
         #[cfg(feature = "cluster")]

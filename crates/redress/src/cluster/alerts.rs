@@ -95,7 +95,6 @@ enum Alerts {
     Explain { episode: String },
 }
 
-const EPISODE: &str = "redress.alert.v1.Episode";
 const HEADINGS: [&str; 7] = ["EPISODE", "STATE", "BRAND", "SINCE", "PEOPLE", "OWNER", "WHAT"];
 
 fn row(e: &Episode) -> Vec<String> {
@@ -110,7 +109,7 @@ fn row(e: &Episode) -> Vec<String> {
 pub async fn run(args: AlertsArgs) -> anyhow::Result<ExitCode> {
     let mut client = AlertServiceClient::new(args.peer.link(&args.to)?);
     let format = args.peer.format;
-    let one = |episode: Option<Episode>| wire::write(format, EPISODE, &Vec::from_iter(episode), &HEADINGS, row);
+    let one = |episode: Option<Episode>| wire::write(format, &Vec::from_iter(episode), &HEADINGS, row);
     match args.command {
         Alerts::List { brand, all, limit } => list(&mut client, format, brand.unwrap_or_default(), all, limit).await?,
         Alerts::Ack { episode, owner, expires_in, note } => {
@@ -131,14 +130,14 @@ pub async fn run(args: AlertsArgs) -> anyhow::Result<ExitCode> {
             let matcher = SilenceMatcher { brand, topic, rule, subject };
             let request = SilenceRequest { matcher: Some(matcher), duration_s: seconds, by, comment, ..SilenceRequest::default() };
             let silence = client.silence(request).await.map_err(refused)?.into_inner().silence;
-            wire::write(format, "redress.alert.v1.Silence", &Vec::from_iter(silence), &["SILENCE", "UNTIL", "BY"], |s| {
+            wire::write(format, &Vec::from_iter(silence), &["SILENCE", "UNTIL", "BY"], |s| {
                 vec![s.silence_id.clone(), time(s.ends_at_us), s.created_by.clone()]
             })?;
         }
         Alerts::Explain { episode } => {
             let request = ExplainRequest { episode_id: id(&episode)?.into() };
             let answer = client.explain(request).await.map_err(refused)?.into_inner();
-            wire::write(format, "redress.alert.v1.Decision", &answer.decisions, &["AT", "DECIDED", "BECAUSE"], |d: &Decision| {
+            wire::write(format, &answer.decisions, &["AT", "DECIDED", "BECAUSE"], |d: &Decision| {
                 vec![time(d.at_us), d.action.clone(), d.reason.as_ref().map(|r| r.text.clone()).unwrap_or_default()]
             })?;
         }
@@ -169,11 +168,10 @@ async fn list(client: &mut AlertServiceClient<Link>, format: Format, brand: Stri
             break;
         }
     }
-    wire::write(format, EPISODE, &episodes, &HEADINGS, row)
+    wire::write(format, &episodes, &HEADINGS, row)
 }
 
 async fn watch(client: &mut AlertServiceClient<Link>, format: Format, brand: String, from_start: bool) -> anyhow::Result<()> {
-    let readable = wire::Readable::new()?;
     let mut resume_token = String::new();
     loop {
         let request = WatchRequest { resume_token: resume_token.clone(), from_start, brand: brand.clone() };
@@ -189,7 +187,7 @@ async fn watch(client: &mut AlertServiceClient<Link>, format: Format, brand: Str
                             let reason = event.reason.as_ref().map(|r| r.text.clone()).unwrap_or_default();
                             println!("{}  {change}: {title} ({reason})", time(event.at_us));
                         }
-                        Format::Json | Format::Jsonl => println!("{}", readable.json("redress.alert.v1.EpisodeEvent", &event)?),
+                        Format::Json | Format::Jsonl => println!("{}", contracts::json::readable(&event)),
                     }
                 }
                 Ok(Some(_)) => {}

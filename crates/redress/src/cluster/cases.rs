@@ -136,7 +136,6 @@ enum Cases {
     },
 }
 
-const CASE: &str = "redress.response.v1.Case";
 const HEADINGS: [&str; 7] = ["CASE", "STATE", "BRAND", "CUSTOMER", "WAITING SINCE", "ASSIGNEE", "ABOUT"];
 
 fn row(c: &Case) -> Vec<String> {
@@ -219,7 +218,7 @@ pub async fn run(args: CasesArgs) -> anyhow::Result<ExitCode> {
         }
     };
     let case = changed.map_err(refused)?.into_inner().case;
-    wire::write(format, CASE, &Vec::from_iter(case), &HEADINGS, row)?;
+    wire::write(format, &Vec::from_iter(case), &HEADINGS, row)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -235,16 +234,16 @@ async fn list(client: &mut ResponseServiceClient<Link>, format: Format, mut requ
             break;
         }
     }
-    wire::write(format, CASE, &cases, &HEADINGS, row)
+    wire::write(format, &cases, &HEADINGS, row)
 }
 
 async fn show(client: &mut ResponseServiceClient<Link>, format: Format, case_id: bytes::Bytes) -> anyhow::Result<()> {
     let answer = client.get_case(GetCaseRequest { case_id }).await.map_err(refused)?.into_inner();
     let case = Vec::from_iter(answer.case);
     if format != Format::Table {
-        return wire::write(format, CASE, &case, &HEADINGS, row);
+        return wire::write(format, &case, &HEADINGS, row);
     }
-    wire::write(format, CASE, &case, &HEADINGS, row)?;
+    wire::write(format, &case, &HEADINGS, row)?;
     for case in &case {
         println!();
         let clocks: Vec<Vec<String>> = case
@@ -267,7 +266,7 @@ async fn show(client: &mut ResponseServiceClient<Link>, format: Format, case_id:
         }
     }
     println!();
-    wire::write(format, "redress.response.v1.CaseEvent", &answer.history, &["AT", "WHAT", "BY", "BECAUSE"], |e: &CaseEvent| {
+    wire::write(format, &answer.history, &["AT", "WHAT", "BY", "BECAUSE"], |e: &CaseEvent| {
         vec![time(e.at_us), change(e), e.by.clone(), cut(&e.reason, 80)]
     })
 }
@@ -277,7 +276,6 @@ fn change(event: &CaseEvent) -> String {
 }
 
 async fn watch(client: &mut ResponseServiceClient<Link>, format: Format, brand: String, from_start: bool) -> anyhow::Result<()> {
-    let readable = wire::Readable::new()?;
     let mut resume_token = String::new();
     loop {
         let request = WatchRequest { resume_token: resume_token.clone(), from_start, brand: brand.clone() };
@@ -288,7 +286,7 @@ async fn watch(client: &mut ResponseServiceClient<Link>, format: Format, brand: 
                     resume_token = token;
                     match format {
                         Format::Table => println!("{}  {}: {}", time(event.at_us), change(&event), event.reason),
-                        Format::Json | Format::Jsonl => println!("{}", readable.json("redress.response.v1.CaseEvent", &event)?),
+                        Format::Json | Format::Jsonl => println!("{}", contracts::json::readable(&event)),
                     }
                 }
                 Ok(Some(_)) => {}
@@ -334,7 +332,7 @@ pub async fn report(args: ReportArgs) -> anyhow::Result<ExitCode> {
     let report = args.at.client()?.report(request).await.map_err(refused)?.into_inner();
     let headings = ["", ""];
     if args.at.peer.format != Format::Table {
-        wire::write(args.at.peer.format, "redress.response.v1.ReportResponse", &[report], &headings, |_| Vec::new())?;
+        wire::write(args.at.peer.format, &[report], &headings, |_| Vec::new())?;
         return Ok(ExitCode::SUCCESS);
     }
     let minutes = |ms: Option<i64>| ms.map_or("-".to_owned(), |ms| format!("{:.1} min", ms as f64 / 60_000.0));

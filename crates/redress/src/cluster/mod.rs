@@ -2,6 +2,8 @@
 
 pub mod alerts;
 pub mod cases;
+mod feed;
+pub mod replay;
 mod wire;
 
 use std::process::ExitCode;

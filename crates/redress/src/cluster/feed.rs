@@ -1,0 +1,432 @@
+//! Publishes recordings and stories to a running ingest over gRPC: in time order, at a given pace, with
+//! back-pressure, and with an account of what became of each record.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use anyhow::{Context as _, bail};
+use contracts::ingest::v1::ingest_service_client::IngestServiceClient;
+use contracts::ingest::v1::{Disposition, PublishRequest, PublishResponse};
+use indicatif::ProgressBar;
+use model::{SourceKind, TenantId, Timestamp, Transport};
+use runtime::Clock;
+use runtime::net::Link;
+use sources::{CsvMap, DecodeContext, Framer, Piece};
+use tokio::sync::mpsc;
+
+/// Records in one request at full speed.
+const RECORDS_PER_REQUEST_MAX: usize = 500;
+/// Bytes in one request at full speed, unless one record is larger.
+const REQUEST_BYTES: usize = 256 * 1024;
+/// Requests read ahead.
+const AHEAD_MAX: usize = 16;
+/// A file whose records are out of order is sorted in memory up to this size.
+const SORT_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// Records by which a recording's order is judged.
+const SAMPLE: usize = 2_000;
+/// Neighbours may be this much out of order without anybody minding.
+const JITTER_MS: i64 = 60_000;
+
+/// A recording and how to read it.
+#[derive(Debug, Clone)]
+pub struct Recording {
+    /// The file; `-` is standard input.
+    pub path: PathBuf,
+    /// Its wire format.
+    pub kind: SourceKind,
+    /// Host, page, app; empty where the network is one.
+    pub instance: String,
+    /// For tables: column to field.
+    pub map: BTreeMap<String, String>,
+}
+
+/// What is sent in one request.
+#[derive(Debug, Clone)]
+pub struct Parcel {
+    /// The time of its first record.
+    pub first_at: Timestamp,
+    /// The time of its last record.
+    pub last_at: Timestamp,
+    kind: SourceKind,
+    instance: String,
+    map: BTreeMap<String, String>,
+    body: Vec<u8>,
+    /// Where each record stood in the file.
+    lines: Vec<u64>,
+}
+
+impl Parcel {
+    /// One body of a story.
+    pub fn of_arrival(arrival: crate::scenario::Arrival) -> Self {
+        Self {
+            first_at: arrival.at,
+            last_at: arrival.at,
+            kind: arrival.kind,
+            instance: arrival.instance.to_owned(),
+            map: BTreeMap::new(),
+            body: arrival.body,
+            lines: vec![0],
+        }
+    }
+}
+
+/// How fast.
+#[derive(Clone)]
+pub enum Pace {
+    /// As fast as the log confirms.
+    Max,
+    /// A record when this clock shows its time.
+    Clock(Arc<dyn Clock>),
+}
+
+/// What became of what was sent.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Records sent.
+    pub records: u64,
+    /// New mentions.
+    pub stored: u64,
+    /// Repeats.
+    pub merged: u64,
+    /// About none of the brands.
+    pub suppressed: u64,
+    /// Refused.
+    pub refused: u64,
+    /// Valid deliveries without a mention.
+    pub ignored: u64,
+    /// Requests confirmed.
+    pub requests: u64,
+}
+
+/// Reads `recording` into parcels, in time order, on a thread of its own. The first `skip` records are left out.
+///
+/// Reading ends early, without an error, when nobody takes the parcels any more.
+pub fn read(recording: Recording, one_by_one: bool, skip: u64, progress: ProgressBar) -> mpsc::Receiver<anyhow::Result<Parcel>> {
+    let (out, parcels) = mpsc::channel(AHEAD_MAX);
+    tokio::task::spawn_blocking(move || {
+        let name = recording.path.display().to_string();
+        let reading = Reading { recording, one_by_one, skip, progress, out: out.clone(), open: None, header: None, seen: 0 };
+        if let Err(error) = reading.run() {
+            let _ = out.blocking_send(Err(error.context(format!("cannot replay {name}"))));
+        }
+    });
+    parcels
+}
+
+struct Reading {
+    recording: Recording,
+    one_by_one: bool,
+    skip: u64,
+    progress: ProgressBar,
+    out: mpsc::Sender<anyhow::Result<Parcel>>,
+    open: Option<Parcel>,
+    header: Option<Vec<u8>>,
+    seen: u64,
+}
+
+/// One record, made into a body of its own (without a table's header).
+struct Found {
+    at: Timestamp,
+    line: u64,
+    body: Vec<u8>,
+}
+
+/// Nobody listens any more.
+struct Gone;
+
+impl Reading {
+    fn run(mut self) -> anyhow::Result<()> {
+        let must_sort = self.is_out_of_order()?;
+        let mut sorted = Vec::new();
+        let mut gone = false;
+        let map = self.csv_map()?;
+        let tenant = TenantId::slugify("replay");
+        self.scan(|reading, record_line, body, is_last_known_at| {
+            let at = reading.time_of(&tenant, map.as_ref(), &body).unwrap_or(*is_last_known_at);
+            *is_last_known_at = at;
+            let found = Found { at, line: record_line, body };
+            if must_sort {
+                sorted.push(found);
+                return true;
+            }
+            gone = reading.add(found).is_err();
+            !gone
+        })?;
+        sorted.sort_by_key(|f| f.at);
+        for found in sorted {
+            if self.add(found).is_err() {
+                return Ok(());
+            }
+        }
+        if let Some(parcel) = self.open.take() {
+            let _ = self.out.blocking_send(Ok(parcel));
+        }
+        Ok(())
+    }
+
+    fn csv_map(&self) -> anyhow::Result<Option<CsvMap>> {
+        if self.recording.kind != SourceKind::Csv {
+            return Ok(None);
+        }
+        let text: Vec<String> = self.recording.map.iter().map(|(column, field)| format!("{column}={field}")).collect();
+        Ok(Some(CsvMap::parse(&text.join(",")).context("--map")?))
+    }
+
+    /// The time by which a record is ordered, read by the very decoder that ingest will use.
+    fn time_of(&self, tenant: &TenantId, map: Option<&CsvMap>, body: &[u8]) -> Option<Timestamp> {
+        let context = DecodeContext {
+            tenant,
+            connector: "",
+            instance: &self.recording.instance,
+            transport: Transport::Backfill,
+            received_at: Timestamp::EPOCH,
+            csv_map: map,
+        };
+        let whole;
+        let body = match &self.header {
+            Some(header) => {
+                whole = [header.as_slice(), body].concat();
+                &whole
+            }
+            None => body,
+        };
+        let decoded = sources::decode(self.recording.kind, body, &context);
+        decoded.events.first().map(|e| e.observed_at).filter(|at| *at > Timestamp::EPOCH)
+    }
+
+    /// Judges the beginning of the file.
+    fn is_out_of_order(&mut self) -> anyhow::Result<bool> {
+        if self.recording.path == Path::new("-") {
+            return Ok(false);
+        }
+        let bytes = std::fs::metadata(&self.recording.path)?.len();
+        self.progress.set_length(bytes);
+        let map = self.csv_map()?;
+        let tenant = TenantId::slugify("replay");
+        let mut newest = Timestamp::MIN;
+        let mut seen = 0;
+        let mut backwards = 0;
+        self.scan(|reading, _, body, _| {
+            if let Some(at) = reading.time_of(&tenant, map.as_ref(), &body) {
+                backwards += usize::from(newest > Timestamp::MIN && at.millis_since(newest) < -JITTER_MS);
+                newest = newest.max(at);
+            }
+            seen += 1;
+            seen < SAMPLE
+        })?;
+        self.progress.set_position(0);
+        let disordered = backwards * 50 > seen;
+        if disordered && bytes > SORT_BYTES_MAX {
+            bail!("its records are out of time order and it is larger than {SORT_BYTES_MAX} bytes: sort it by time first");
+        }
+        Ok(disordered)
+    }
+
+    /// Hands every record's line and body to `each` until that says stop.
+    fn scan(&mut self, mut each: impl FnMut(&mut Self, u64, Vec<u8>, &mut Timestamp) -> bool) -> anyhow::Result<()> {
+        let mut file: Box<dyn Read> = match self.recording.path.to_str() {
+            Some("-") => Box::new(std::io::stdin().lock()),
+            _ => Box::new(std::fs::File::open(&self.recording.path)?),
+        };
+        let is_table = self.recording.kind == SourceKind::Csv;
+        let mut framer = Framer::new(self.recording.kind);
+        let mut chunk = vec![0; 128 * 1024];
+        let mut found = VecDeque::new();
+        let mut last_at = Timestamp::EPOCH;
+        self.header = None;
+        loop {
+            let n = file.read(&mut chunk)?;
+            let mut take = |piece: Piece<'_>| match piece {
+                Piece::Record(record) => found.push_back((record.line, body_of(record.bytes, record.event))),
+                Piece::TooLong { line, limit, .. } => eprintln!("{line}: too long: more than {limit} bytes"),
+                Piece::CutOff { line, .. } => eprintln!("{line}: cut off: the input ends inside this record"),
+                Piece::NoElement { line, .. } => eprintln!("{line}: a comma where an element should be"),
+                Piece::Heartbeat => {}
+            };
+            if n == 0 { framer.finish(&mut take) } else { framer.push(&chunk[..n], &mut take) }
+            self.progress.inc(n as u64);
+            while let Some((line, body)) = found.pop_front() {
+                if is_table && self.header.is_none() {
+                    self.header = Some(body);
+                    continue;
+                }
+                if !each(self, line, body, &mut last_at) {
+                    return Ok(());
+                }
+            }
+            if n == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    fn add(&mut self, found: Found) -> Result<(), Gone> {
+        self.seen += 1;
+        if self.seen <= self.skip {
+            return Ok(());
+        }
+        let full = self.open.as_ref().is_some_and(|p| {
+            self.one_by_one || p.lines.len() >= RECORDS_PER_REQUEST_MAX || p.body.len() + found.body.len() > REQUEST_BYTES
+        });
+        // A document is whole in itself; two of them are none.
+        let alone = matches!(sources::framing(self.recording.kind), sources::Framing::Whole { .. });
+        if full || (alone && self.open.is_some()) {
+            if let Some(parcel) = self.open.take() {
+                self.out.blocking_send(Ok(parcel)).map_err(|_| Gone)?;
+            }
+        }
+        let parcel = self.open.get_or_insert_with(|| Parcel {
+            first_at: found.at,
+            last_at: found.at,
+            kind: self.recording.kind,
+            instance: self.recording.instance.clone(),
+            map: self.recording.map.clone(),
+            body: self.header.clone().unwrap_or_default(),
+            lines: Vec::new(),
+        });
+        parcel.last_at = parcel.last_at.max(found.at);
+        parcel.body.extend_from_slice(&found.body);
+        parcel.lines.push(found.line);
+        Ok(())
+    }
+}
+
+/// The bytes that decode to one record on their own.
+fn body_of(bytes: &[u8], event: Option<&str>) -> Vec<u8> {
+    let mut body = Vec::with_capacity(bytes.len() + 32);
+    if let Some(event) = event {
+        body.extend_from_slice(b"event: ");
+        body.extend_from_slice(event.as_bytes());
+        body.extend_from_slice(b"\ndata: ");
+        for (i, line) in bytes.split(|b| *b == b'\n').enumerate() {
+            if i > 0 {
+                body.extend_from_slice(b"\ndata: ");
+            }
+            body.extend_from_slice(line);
+        }
+        body.push(b'\n');
+    } else {
+        body.extend_from_slice(bytes);
+    }
+    body.push(b'\n');
+    body
+}
+
+/// What the sender is told about each parcel once it is confirmed.
+pub trait Watcher: Send + 'static {
+    /// `parcel` is confirmed; `tally` counts everything so far.
+    fn confirmed(&mut self, parcel: &Parcel, tally: &Tally);
+}
+
+impl<F: FnMut(&Parcel, &Tally) + Send + 'static> Watcher for F {
+    fn confirmed(&mut self, parcel: &Parcel, tally: &Tally) {
+        self(parcel, tally);
+    }
+}
+
+/// Sends parcels until there are no more; refusals go to standard error, named by `name` and line.
+///
+/// # Errors
+/// When reading fails, or ingest goes away or does not confirm.
+pub async fn send(
+    mut client: IngestServiceClient<Link>,
+    name: &str,
+    mut parcels: mpsc::Receiver<anyhow::Result<Parcel>>,
+    pace: Pace,
+    mut watcher: impl Watcher,
+) -> anyhow::Result<Tally> {
+    let (requests, outgoing) = mpsc::channel::<PublishRequest>(AHEAD_MAX);
+    let open: Arc<Mutex<VecDeque<Parcel>>> = Arc::default();
+    let sending = {
+        let open = open.clone();
+        async move {
+            while let Some(parcel) = parcels.recv().await {
+                let parcel = parcel?;
+                if let Pace::Clock(clock) = &pace {
+                    clock.sleep_until(parcel.first_at).await;
+                }
+                let request = PublishRequest {
+                    source_kind: parcel.kind.name().to_owned(),
+                    instance: parcel.instance.clone(),
+                    body: parcel.body.clone().into(),
+                    csv_map: parcel.map.clone().into_iter().collect(),
+                    is_backfill: true,
+                    ..PublishRequest::default()
+                };
+                lock(&open).push_back(parcel);
+                if requests.send(request).await.is_err() {
+                    // The answering half knows why.
+                    return anyhow::Ok(());
+                }
+            }
+            Ok(())
+        }
+    };
+    let receiving = async {
+        let stream = futures::stream::unfold(outgoing, |mut rx| async move { rx.recv().await.map(|r| (r, rx)) });
+        let mut answers = client.publish_stream(stream).await.map_err(super::wire::refused)?.into_inner();
+        let mut tally = Tally::default();
+        while let Some(answer) = answers.message().await.map_err(super::wire::refused)? {
+            let Some(parcel) = lock(&open).pop_front() else { bail!("ingest answered more often than it was asked") };
+            count(&mut tally, name, &parcel, &answer)?;
+            watcher.confirmed(&parcel, &tally);
+        }
+        if !lock(&open).is_empty() {
+            bail!("ingest ended the call before it had answered everything");
+        }
+        anyhow::Ok(tally)
+    };
+    let (sent, tally) = tokio::join!(sending, receiving);
+    let tally = tally?;
+    sent?;
+    Ok(tally)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+fn count(tally: &mut Tally, name: &str, parcel: &Parcel, answer: &PublishResponse) -> anyhow::Result<()> {
+    tally.requests += 1;
+    tally.records += parcel.lines.len() as u64;
+    let named = |refusal: &contracts::ingest::v1::Refusal| {
+        let place = place(parcel, &refusal.location);
+        eprintln!("{name}:{place}: {} ({})", refusal.detail, refusal.reason);
+    };
+    if let Some(refusal) = &answer.refusal {
+        if refusal.is_retryable {
+            bail!("ingest could not take it in: {}", refusal.detail);
+        }
+        named(refusal);
+        tally.refused += parcel.lines.len() as u64;
+        return Ok(());
+    }
+    for item in &answer.items {
+        match item.disposition() {
+            Disposition::Stored => tally.stored += 1,
+            Disposition::Merged => tally.merged += 1,
+            Disposition::Suppressed => tally.suppressed += 1,
+            Disposition::Ignored => tally.ignored += 1,
+            Disposition::Rejected | Disposition::DeadLettered | Disposition::Unspecified => {
+                tally.refused += 1;
+                if let Some(refusal) = &item.refusal {
+                    named(refusal);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Translates a place in the parcel's body to the line of the file.
+fn place(parcel: &Parcel, location: &str) -> String {
+    let header = u64::from(parcel.kind == SourceKind::Csv);
+    let line = location.strip_prefix("line ").and_then(|l| l.split(',').next()).and_then(|l| l.parse::<u64>().ok());
+    let record = line.and_then(|l| l.checked_sub(1 + header)).and_then(|i| usize::try_from(i).ok());
+    match record.and_then(|i| parcel.lines.get(i)).or(parcel.lines.first()) {
+        Some(0) | None => location.to_owned(),
+        Some(line) => line.to_string(),
+    }
+}

@@ -226,6 +226,11 @@ impl Framer {
         let left = self.left();
         let Some(&first) = left.first() else { return };
         let line_end = memchr::memchr(b'\n', left);
+        if first == b'<' {
+            // Markup instead of JSON is one document, not as many broken lines.
+            self.mode = Mode::Whole(DOCUMENT_BYTES_MAX);
+            return;
+        }
         if !matches!(first, b'{' | b'[') {
             const FIELDS: [&[u8]; 5] = [b":", b"event:", b"data:", b"id:", b"retry:"];
             if FIELDS.iter().any(|f| left.starts_with(f)) {

@@ -76,7 +76,11 @@ pub(crate) fn refusal(error: &serde_json::Error) -> RefusalReason {
         } else {
             said.chars().take(120).collect()
         };
-    RefusalReason::Malformed { format: "JSON", problem: format!("{problem} at column {}", error.column()) }
+    let problem = match error.column() {
+        0 => problem,
+        column => format!("{problem} at column {column}"),
+    };
+    RefusalReason::Malformed { format: "JSON", problem }
 }
 
 /// A text field; absent when it is not text or empty.

@@ -2,8 +2,8 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 
 use model::{
-    Author, AuthorKey, BrandId, Engagement, Entities, EventId, Flag, Mention, MentionEvent, MentionId,
-    MentionOp, Rating, Refs, Source, SourceKind, TimeQuality, Timestamp, Visibility,
+    Author, AuthorKey, BrandId, Engagement, EngagementKind, Entities, EventId, Flag, Mention, MentionEvent,
+    MentionId, MentionOp, Rating, Refs, Source, SourceKind, TimeQuality, Timestamp, Visibility,
 };
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -88,6 +88,13 @@ pub(crate) struct Notice {
     pub(crate) author: Option<Author>,
 }
 
+impl Notice {
+    /// A withdrawal of the post with this id; `rev` tells repeated withdrawals apart.
+    pub(crate) fn new(op: MentionOp, native_id: String, rev: &str) -> Self {
+        Self { op, native_id, native_rev: rev.to_owned(), witnessed_at: None, author: None }
+    }
+}
+
 /// Where the decoder of one record puts what it finds.
 pub(crate) struct Out<'a> {
     pub(crate) kind: SourceKind,
@@ -130,6 +137,16 @@ impl<'a> Out<'a> {
     /// The same for a place that is no whole record.
     pub(crate) fn refuse_at(&mut self, location: Location, reason: RefusalReason) {
         self.decoded.refusals.push(Refusal { location, reason, bytes: self.bytes.clone() });
+    }
+
+    /// How many events there are so far.
+    pub(crate) fn events(&self) -> usize {
+        self.decoded.events.len()
+    }
+
+    /// How many refusals there are so far.
+    pub(crate) fn refused(&self) -> usize {
+        self.decoded.refusals.len()
     }
 
     /// Records a valid delivery without a mention.
@@ -209,7 +226,7 @@ impl<'a> Out<'a> {
         let author = notice.author.unwrap_or_default();
         let key = AuthorKey::of(self.kind, source_instance(self.kind, self.ctx), &author);
         let mention = (notice.op == MentionOp::AuthorUpdated)
-            .then(|| bare_mention(Author { observed_at: Some(observed_at), ..author }, observed_at));
+            .then(|| bare_mention(Author { observed_at: Some(observed_at), ..author }));
         self.push(
             notice.op,
             notice.native_id,
@@ -234,7 +251,7 @@ impl<'a> Out<'a> {
         let observed_at = witnessed_at.unwrap_or(self.ctx.received_at);
         let observed_at = clamp(observed_at, EARLIEST, self.ctx.received_at.plus_millis(AHEAD_MS_MAX));
         let subject_id = self.mention_id(&subject);
-        let mut mention = bare_mention(Author { observed_at: Some(observed_at), ..actor }, observed_at);
+        let mut mention = bare_mention(Author { observed_at: Some(observed_at), ..actor });
         mention.engagement = Some(Engagement { as_of: observed_at, ..delta });
         mention.refs.repost_of = Some(subject_id);
         self.push(
@@ -343,7 +360,26 @@ pub(crate) fn id_scope<'a>(kind: SourceKind, ctx: &DecodeContext<'a>) -> &'a str
     }
 }
 
-fn bare_mention(author: Author, _at: Timestamp) -> Mention {
+/// Totals without any counter yet.
+pub(crate) const fn snapshot(as_of: Timestamp) -> Engagement {
+    Engagement {
+        likes: None,
+        reposts: None,
+        replies: None,
+        quotes: None,
+        views: None,
+        score: None,
+        as_of,
+        kind: EngagementKind::Snapshot,
+    }
+}
+
+/// One like more or less.
+pub(crate) const fn like(by: i64, as_of: Timestamp) -> Engagement {
+    Engagement { likes: Some(by), kind: EngagementKind::Delta, ..snapshot(as_of) }
+}
+
+fn bare_mention(author: Author) -> Mention {
     Mention {
         author,
         text: model::Text::default(),

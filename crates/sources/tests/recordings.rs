@@ -22,6 +22,8 @@ enum Packing {
     Body,
     /// Lines `{"body_raw": "..."}` of recorded exchanges.
     Exchanges,
+    /// One delivery with its headers: `{"headers": {...}, "raw_body": "..."}`.
+    Delivery,
 }
 
 const fn body(kind: SourceKind, place: &'static str) -> Recording {
@@ -52,6 +54,34 @@ const RECORDINGS: &[Recording] = &[
     body(SourceKind::Mastodon, "sources/mastodon/streaming"),
     exchanges(SourceKind::Mastodon, "sources/mastodon/exchanges"),
     body(SourceKind::Feed, "sources/feeds/feed-rs"),
+    exchanges(SourceKind::XV1, "sources/x_v1_1/exchanges"),
+    exchanges(SourceKind::XV2, "sources/x_v1_1/exchanges"),
+    exchanges(SourceKind::Reddit, "sources/reddit/exchanges"),
+    body(SourceKind::YoutubeComments, "sources/youtube/apidata/comment_threads"),
+    body(SourceKind::YoutubeComments, "sources/youtube/apidata/comments"),
+    body(SourceKind::YoutubeComments, "sources/youtube/error_response.json"),
+    body(SourceKind::FacebookWebhook, "sources/facebook_webhooks"),
+    body(SourceKind::FacebookWebhook, "sources/facebook_instagram/facebook/apidata"),
+    body(SourceKind::InstagramWebhook, "sources/facebook_webhooks/instagram-comment-huawei-doc.partial.json"),
+    body(SourceKind::InstagramWebhook, "sources/facebook_instagram/instagram/apidata"),
+    body(SourceKind::AppstoreRss, "sources/appstore/FixtureReviewAPI.json"),
+    body(SourceKind::AppstoreRss, "sources/docs_examples/appstoreconnect_customer_review.json"),
+    body(SourceKind::Trustpilot, "sources/docs_examples/trustpilot_service_review_created.json"),
+    body(SourceKind::Discourse, "sources/discourse/post_small_action.json"),
+    body(SourceKind::Zendesk, "sources/docs_examples/zendesk_user_active_changed.json"),
+    Recording {
+        kind: SourceKind::Zendesk,
+        place: "sources/docs_examples/zendesk_ticket_created_delivery.json",
+        map: "",
+        packing: Packing::Delivery,
+    },
+    body(SourceKind::Intercom, "sources/intercom"),
+    body(SourceKind::Github, "sources/github"),
+    body(SourceKind::Slack, "sources/slack/events"),
+    body(SourceKind::Hackernews, "sources/hackernews/items.jsonl"),
+    body(SourceKind::Email, "sources/email/mail-parser/eml"),
+    body(SourceKind::Email, "sources/email/mail-parser/maildir"),
+    body(SourceKind::Cloudevents, "sources/cloudevents"),
 ];
 
 fn shared() -> Option<PathBuf> {
@@ -73,7 +103,12 @@ fn files(place: &Path) -> Vec<PathBuf> {
     }
     found.retain(|f| {
         let name = f.file_name().unwrap().to_string_lossy();
-        !name.starts_with("LICENSE") && !name.ends_with(".serde.json") && !name.ends_with(".md")
+        let parsed_mail = name.ends_with(".json") && f.components().any(|c| c.as_os_str() == "eml");
+        !parsed_mail
+            && !name.starts_with("LICENSE")
+            && !name.starts_with("COPYING")
+            && !name.ends_with(".serde.json")
+            && !name.ends_with(".md")
     });
     found.sort();
     found
@@ -97,6 +132,10 @@ fn decoded(recording: &Recording, bytes: &[u8]) -> Decoded {
     };
     if recording.packing == Packing::Body {
         return decode(recording.kind, bytes, &ctx);
+    }
+    if recording.packing == Packing::Delivery {
+        let delivery: serde_json::Value = serde_json::from_slice(bytes).unwrap();
+        return decode(recording.kind, delivery["raw_body"].as_str().unwrap().as_bytes(), &ctx);
     }
     let mut all = Decoded::default();
     for line in bytes.split(|b| *b == b'\n').filter(|l| !l.is_empty()) {

@@ -121,10 +121,10 @@ pub(crate) fn read_xml(text: &str, each: &mut dyn FnMut(Entry)) -> Option<(u64, 
                 walk.words(&html::decode_entities(&written));
             }
             Event::Eof => {
-                return match (walk.root_seen, walk.entry) {
-                    (false, _) => Some((1, RefusalReason::UnknownShape("no RSS, Atom or JSON feed"))),
-                    (true, Some(_)) => Some((at, RefusalReason::CutOff)),
-                    (true, None) => None,
+                return match (walk.root, walk.entry) {
+                    (Root::Unseen, _) => Some((1, RefusalReason::UnknownShape("no RSS, Atom or JSON feed"))),
+                    (_, Some(_)) | (Root::Open, None) => Some((at, RefusalReason::CutOff)),
+                    (Root::Closed, None) => None,
                 };
             }
             Event::Comment(_) | Event::Decl(_) | Event::PI(_) | Event::DocType(_) => {}
@@ -147,11 +147,20 @@ fn malformed(error: &quick_xml::Error) -> RefusalReason {
 /// Where in the feed the reader is, and the entry that it is in.
 #[derive(Default)]
 struct Walk {
-    root_seen: bool,
+    root: Root,
     entry: Option<Entry>,
     /// Element of the entry whose words are gathered, how deep below it the reader is, and its words.
     field: Option<Field>,
     feed_language: Option<String>,
+}
+
+/// Whether the feed began and ended: one that does not end was cut on its way.
+#[derive(Default, PartialEq, Eq)]
+enum Root {
+    #[default]
+    Unseen,
+    Open,
+    Closed,
 }
 
 struct Field {
@@ -180,11 +189,14 @@ impl Walk {
         }
         match local {
             "rss" | "RDF" | "feed" | "channel" => {
-                self.root_seen = true;
+                self.root = if empty { Root::Closed } else { Root::Open };
                 self.feed_language = attribute(tag, "xml:lang").or(self.feed_language.take());
             }
             "item" | "entry" if !empty => {
-                self.root_seen = true;
+                if self.root == Root::Unseen {
+                    // A single entry is a document of its own.
+                    self.root = Root::Closed;
+                }
                 self.entry = Some(Entry {
                     id: attribute(tag, "rdf:about"),
                     language: attribute(tag, "xml:lang").or_else(|| self.feed_language.clone()),
@@ -227,7 +239,14 @@ impl Walk {
                 return None;
             }
         }
-        if matches!(local_name(name), "item" | "entry") { self.entry.take() } else { None }
+        match local_name(name) {
+            "item" | "entry" => self.entry.take(),
+            "rss" | "RDF" | "feed" | "channel" => {
+                self.root = Root::Closed;
+                None
+            }
+            _ => None,
+        }
     }
 
     fn settle(&mut self, field: Field) {

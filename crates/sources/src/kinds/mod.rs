@@ -8,12 +8,32 @@ use crate::framing::Record;
 use crate::json;
 use crate::out::Out;
 
+mod appstore;
 mod bluesky;
+mod chatwoot;
+mod cloudevents;
 pub(crate) mod csv;
+mod discourse;
+mod email;
+mod facebook;
 mod feed;
+mod form;
+mod github;
+mod google_play;
+mod hackernews;
+mod instagram;
+mod intercom;
 mod mastodon;
 mod ndjson;
+mod panel;
+mod reddit;
+mod slack;
+mod standard_webhook;
+mod trustpilot;
+mod x_v1;
 mod x_v2;
+mod youtube;
+mod zendesk;
 
 /// The most items that one page or batch may hold.
 pub(crate) const ITEMS_MAX: usize = 100_000;
@@ -26,8 +46,27 @@ pub(crate) fn record(record: Record<'_>, columns: &mut csv::Columns, out: &mut O
         K::BlueskyJetstream => each_typed(record.bytes, out, bluesky::event),
         K::Ndjson => each_typed(record.bytes, out, ndjson::line),
         K::Mastodon => mastodon::record(record, out),
+        K::Email => email::message(record.bytes, out),
+        K::Form => form::record(record.bytes, out),
+        K::AppstoreRss => appstore::document_of(record.bytes, out),
         K::XV2 => each_value(record.bytes, out, x_v2::document),
-        _ => out.refuse(RefusalReason::UnknownShape("this kind is not read yet")),
+        K::XV1 => each_value(record.bytes, out, x_v1::document),
+        K::Reddit => each_value(record.bytes, out, reddit::document),
+        K::YoutubeComments => each_value(record.bytes, out, youtube::document),
+        K::FacebookWebhook => each_value(record.bytes, out, facebook::document),
+        K::InstagramWebhook => each_value(record.bytes, out, instagram::document),
+        K::GooglePlay => each_value(record.bytes, out, google_play::document),
+        K::Trustpilot => each_value(record.bytes, out, trustpilot::document),
+        K::Discourse => each_value(record.bytes, out, discourse::document),
+        K::Zendesk => each_value(record.bytes, out, zendesk::document),
+        K::Chatwoot => each_value(record.bytes, out, chatwoot::document),
+        K::Intercom => each_value(record.bytes, out, intercom::document),
+        K::Github => each_value(record.bytes, out, github::document),
+        K::Slack => each_value(record.bytes, out, slack::document),
+        K::Hackernews => each_value(record.bytes, out, hackernews::document),
+        K::Cloudevents => each_value(record.bytes, out, cloudevents::document),
+        K::StandardWebhook => each_value(record.bytes, out, standard_webhook::document),
+        K::Panel => each_value(record.bytes, out, panel::document),
     }
     true
 }
@@ -45,6 +84,7 @@ pub(crate) fn each_value(bytes: &[u8], out: &mut Out<'_>, mut item: impl FnMut(&
         },
     };
     match &value {
+        Value::Array(list) if list.is_empty() => out.ignore("empty_page"),
         Value::Array(list) => each_item(list, out, item),
         value => item(value, out),
     }

@@ -23,7 +23,7 @@ const BRANDS_MAX: usize = 64;
 /// One line in either form; every field may be missing.
 #[derive(Deserialize, Default)]
 #[serde(default)]
-pub(crate) struct Line<'a> {
+struct Line<'a> {
     mention_id: Option<String>,
     event_id: Option<String>,
     #[serde(borrow)]
@@ -282,8 +282,44 @@ pub(crate) fn line(bytes: &[u8], out: &mut Out<'_>) -> Result<(), RefusalReason>
     simple(line, out)
 }
 
+/// What the envelope around a line says, where the line itself is silent.
+#[derive(Debug, Default)]
+pub(crate) struct Defaults {
+    /// Put before every id, so that two senders' ids stay apart.
+    pub(crate) scope: Option<String>,
+    pub(crate) id: Option<String>,
+    pub(crate) rev: Option<String>,
+    pub(crate) created_at: Option<Timestamp>,
+}
+
+/// Reads an object that stands inside another document.
+pub(crate) fn value(value: &serde_json::Value, defaults: Defaults, out: &mut Out<'_>) {
+    let mut line = match Line::deserialize(value) {
+        Ok(line) => line,
+        Err(error) => return out.refuse(json::refusal(&error)),
+    };
+    if line.mention_id.is_some() && line.source.is_some() {
+        return match canonical(line, out) {
+            Ok(event) => out.event(event),
+            Err(reason) => out.refuse(reason),
+        };
+    }
+    let scope = defaults.scope.unwrap_or_default();
+    let inside = |id: Option<IdText>| id.map(|id| IdText(format!("{scope}{}", id.0)));
+    line.native_id = inside(line.native_id.or(defaults.id.map(IdText)));
+    line.reply_to = inside(line.reply_to);
+    line.repost_of = inside(line.repost_of);
+    line.quote_of = inside(line.quote_of);
+    line.root = inside(line.root);
+    line.native_rev = line.native_rev.or(defaults.rev);
+    line.created_at = line.created_at.or(defaults.created_at.map(|at| When(Some(at))));
+    if let Err(reason) = simple(line, out) {
+        out.refuse(reason);
+    }
+}
+
 /// The form people write. The id may be missing; then the content is the id.
-pub(crate) fn simple(line: Line<'_>, out: &mut Out<'_>) -> Result<(), RefusalReason> {
+fn simple(line: Line<'_>, out: &mut Out<'_>) -> Result<(), RefusalReason> {
     let op = op_of(line.op.as_deref())?;
     let mut author = line.author.map(|a| a.0).unwrap_or_default();
     if let Some(IdText(id)) = line.author_id {

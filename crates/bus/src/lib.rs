@@ -12,6 +12,7 @@
 
 mod embedded;
 mod interface;
+mod kafka;
 mod partitioner;
 mod record;
 mod topic;
@@ -21,6 +22,7 @@ pub use interface::{
     BatchToken, BusError, CommitError, Consumer, ConsumerSettings, Log, Partition, Polled, Publisher, Reader,
     RefusedRecord, Scanned, Step, StepSettings, TopicReport, Watermarks,
 };
+pub use kafka::{KafkaLog, KafkaSecurity, KafkaSettings, KafkaStatistics, KafkaTls, StatisticsSink};
 pub use partitioner::partition_of;
 pub use record::{HEADER_BYTES_MAX, Headers, Outgoing, Position, RECORD_BYTES_MAX, Received, Record};
 pub use topic::{Cleanup, Topic, TopicPlan};

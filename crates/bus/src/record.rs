@@ -10,6 +10,31 @@ pub const RECORD_BYTES_MAX: usize = 1_000_000;
 /// The largest sum of header names and values, in bytes.
 pub const HEADER_BYTES_MAX: usize = 16 * 1024;
 
+/// Header names that most records have: read without an allocation, one byte each in the embedded log.
+/// Their places are part of that log's layout: only append.
+pub(crate) const KNOWN_HEADERS: [&str; 12] = [
+    "ce_specversion",
+    "ce_id",
+    "ce_source",
+    "ce_type",
+    "ce_time",
+    "content-type",
+    "traceparent",
+    "tracestate",
+    "ce_subject",
+    "ce_dataschema",
+    "baggage",
+    "ce_datacontenttype",
+];
+
+/// The name, without an allocation where it is known.
+pub(crate) fn known_header(name: &str) -> Cow<'static, str> {
+    match KNOWN_HEADERS.into_iter().find(|known| *known == name) {
+        Some(known) => Cow::Borrowed(known),
+        None => Cow::Owned(name.to_owned()),
+    }
+}
+
 /// Names and values that travel beside a record: CloudEvents attributes (`ce_id`, `ce_type`, ...) and W3C
 /// trace context. A name may occur more than once; the last one counts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -5,28 +5,13 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use model::Timestamp;
 
+use crate::record::KNOWN_HEADERS;
 use crate::{Headers, Partition, Position, Received, Record};
 
 /// The layout below. Another layout gets another number.
 const LAYOUT: u8 = 1;
 /// Layout, first offset, time the records' times are relative to.
 const PREFIX_BYTES: usize = 1 + 8 + 8;
-
-/// Header names that cost one byte and no allocation. Places are part of the layout: only append.
-const KNOWN_NAMES: [&str; 12] = [
-    "ce_specversion",
-    "ce_id",
-    "ce_source",
-    "ce_type",
-    "ce_time",
-    "content-type",
-    "traceparent",
-    "tracestate",
-    "ce_subject",
-    "ce_dataschema",
-    "baggage",
-    "ce_datacontenttype",
-];
 
 /// A row whose bytes are not what was written.
 #[derive(Debug, thiserror::Error)]
@@ -82,7 +67,7 @@ impl RowWriter {
         }
         put_varint(&mut self.bytes, record.headers.iter().count() as u64);
         for (name, value) in record.headers.iter() {
-            match KNOWN_NAMES.iter().position(|known| *known == name) {
+            match KNOWN_HEADERS.iter().position(|known| *known == name) {
                 Some(place) => self.bytes.push(place as u8 + 1),
                 None => {
                     self.bytes.push(0);
@@ -211,7 +196,7 @@ impl Cursor<'_> {
                 let name = std::str::from_utf8(&name).map_err(|_| self.damaged("a name that is no text"))?;
                 Ok(Cow::Owned(name.to_owned()))
             }
-            place => KNOWN_NAMES
+            place => KNOWN_HEADERS
                 .get(usize::from(place) - 1)
                 .map(|name| Cow::Borrowed(*name))
                 .ok_or_else(|| self.damaged("an unknown name")),

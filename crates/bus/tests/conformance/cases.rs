@@ -21,7 +21,7 @@ fn mentions(number: i32) -> Partition {
     Partition { topic: MENTIONS, number }
 }
 
-pub async fn topics_are_made_once_and_differences_are_told(world: &mut dyn World) {
+pub(crate) async fn topics_are_made_once_and_differences_are_told(world: &mut dyn World) {
     let log = world.log().await;
     let told = |reports: Vec<bus::TopicReport>| -> Vec<usize> {
         reports.iter().map(|r| r.differences.len()).collect()
@@ -37,7 +37,7 @@ pub async fn topics_are_made_once_and_differences_are_told(world: &mut dyn World
     log.ping().await.unwrap();
 }
 
-pub async fn records_of_one_key_keep_their_order(world: &mut dyn World) {
+pub(crate) async fn records_of_one_key_keep_their_order(world: &mut dyn World) {
     let log = log_with(world, &[MENTIONS], 4).await;
     for round in 0..10 {
         let batch =
@@ -55,7 +55,7 @@ pub async fn records_of_one_key_keep_their_order(world: &mut dyn World) {
     assert!(by_key.values().all(|values| values.is_sorted()));
 }
 
-pub async fn everything_of_a_record_survives(world: &mut dyn World) {
+pub(crate) async fn everything_of_a_record_survives(world: &mut dyn World) {
     let log = log_with(world, &[MENTIONS], 1).await;
     let mut full = outgoing(MENTIONS, "", "\u{1F3B8} value");
     full.record.headers.push("ce_id", "one");
@@ -72,7 +72,7 @@ pub async fn everything_of_a_record_survives(world: &mut dyn World) {
     assert_eq!(read[0].record.headers.text("ce_id"), Some("two"));
 }
 
-pub async fn refused_records_do_not_hold_up_the_others(world: &mut dyn World) {
+pub(crate) async fn refused_records_do_not_hold_up_the_others(world: &mut dyn World) {
     let log = log_with(world, &[MENTIONS], 2).await;
     let large = "x".repeat(bus::RECORD_BYTES_MAX);
     let mut long_headers = outgoing(MENTIONS, "k", "v");
@@ -108,7 +108,7 @@ pub async fn refused_records_do_not_hold_up_the_others(world: &mut dyn World) {
     assert!(places.iter().any(|(_, bytes)| *bytes == bus::RECORD_BYTES_MAX));
 }
 
-pub async fn many_publishers_at_once_lose_nothing(world: &mut dyn World) {
+pub(crate) async fn many_publishers_at_once_lose_nothing(world: &mut dyn World) {
     let log = log_with(world, &[MENTIONS], 3).await;
     let publisher = log.publisher().unwrap();
     let tasks: Vec<_> = (0..50)
@@ -135,7 +135,7 @@ pub async fn many_publishers_at_once_lose_nothing(world: &mut dyn World) {
     assert!(by_key.values().all(|values| *values == in_order));
 }
 
-pub async fn a_waiting_reader_hears_of_a_new_record(world: &mut dyn World) {
+pub(crate) async fn a_waiting_reader_hears_of_a_new_record(world: &mut dyn World) {
     let log = log_with(world, &[MENTIONS], 1).await;
     let reader = log.reader().unwrap();
     let waiting = tokio::spawn(async move { reader.read(mentions(0), 0, 10, PATIENCE).await.unwrap() });
@@ -145,7 +145,7 @@ pub async fn a_waiting_reader_hears_of_a_new_record(world: &mut dyn World) {
     assert!(reader.read(mentions(0), 1, 10, SILENCE).await.unwrap().is_empty(), "no more than that");
 }
 
-pub async fn a_scan_is_complete_though_offsets_have_gaps(world: &mut dyn World) {
+pub(crate) async fn a_scan_is_complete_though_offsets_have_gaps(world: &mut dyn World) {
     let log = log_with(world, &[MENTIONS, VERDICTS], 1).await;
     let step = log.step(step_settings("m", &[MENTIONS])).await.unwrap();
     // On Kafka each commit leaves a mark in the log, also behind the last record.
@@ -173,7 +173,7 @@ pub async fn a_scan_is_complete_though_offsets_have_gaps(world: &mut dyn World) 
     step.close().await.unwrap();
 }
 
-pub async fn a_step_resumes_exactly_after_a_restart(world: &mut dyn World) {
+pub(crate) async fn a_step_resumes_exactly_after_a_restart(world: &mut dyn World) {
     let log = log_with(world, &[MENTIONS, VERDICTS], 3).await;
     publish(&*log, numbered(MENTIONS, 300)).await;
     let step = log.step(step_settings("m", &[MENTIONS])).await.unwrap();
@@ -196,7 +196,7 @@ pub async fn a_step_resumes_exactly_after_a_restart(world: &mut dyn World) {
     step.close().await.unwrap();
 }
 
-pub async fn an_aborted_commit_leaves_nothing_and_its_records_come_again(world: &mut dyn World) {
+pub(crate) async fn an_aborted_commit_leaves_nothing_and_its_records_come_again(world: &mut dyn World) {
     let log = log_with(world, &[MENTIONS, VERDICTS], 2).await;
     publish(&*log, numbered(MENTIONS, 100)).await;
     let step = log.step(step_settings("m", &[MENTIONS])).await.unwrap();
@@ -217,7 +217,7 @@ pub async fn an_aborted_commit_leaves_nothing_and_its_records_come_again(world: 
     step.close().await.unwrap();
 }
 
-pub async fn a_poison_record_goes_to_the_dead_letters_with_the_batch(world: &mut dyn World) {
+pub(crate) async fn a_poison_record_goes_to_the_dead_letters_with_the_batch(world: &mut dyn World) {
     let log = log_with(world, &[MENTIONS, VERDICTS, DEAD], 2).await;
     let mut batch = numbered(MENTIONS, 9);
     batch.push(outgoing(MENTIONS, "key-poison", "poison"));
@@ -248,7 +248,7 @@ pub async fn a_poison_record_goes_to_the_dead_letters_with_the_batch(world: &mut
     step.close().await.unwrap();
 }
 
-pub async fn a_zombie_is_refused(world: &mut dyn World) {
+pub(crate) async fn a_zombie_is_refused(world: &mut dyn World) {
     let log = log_with(world, &[MENTIONS, VERDICTS], 2).await;
     publish(&*log, numbered(MENTIONS, 20)).await;
     let zombie = log.step(step_settings("m", &[MENTIONS])).await.unwrap();
@@ -267,7 +267,7 @@ pub async fn a_zombie_is_refused(world: &mut dyn World) {
     heir.close().await.unwrap();
 }
 
-pub async fn a_batch_from_before_a_rebalance_is_refused(world: &mut dyn World) {
+pub(crate) async fn a_batch_from_before_a_rebalance_is_refused(world: &mut dyn World) {
     let log = log_with(world, &[MENTIONS, VERDICTS], 4).await;
     publish(&*log, (0..8).map(|i| on(i % 4, outgoing(MENTIONS, "k", &i.to_string()))).collect()).await;
     let one = log.step(step_settings("one", &[MENTIONS])).await.unwrap();
@@ -303,7 +303,7 @@ async fn copy_until(step: Arc<dyn Step>, stop: Arc<AtomicBool>, committed: Arc<A
     step.close().await.unwrap();
 }
 
-pub async fn outputs_of_two_members_come_exactly_once_through_rebalances(world: &mut dyn World) {
+pub(crate) async fn outputs_of_two_members_come_exactly_once_through_rebalances(world: &mut dyn World) {
     const COUNT: usize = 3_000;
     let log = log_with(world, &[MENTIONS, VERDICTS], 6).await;
     let committed = Arc::new(AtomicUsize::new(0));
@@ -339,7 +339,7 @@ pub async fn outputs_of_two_members_come_exactly_once_through_rebalances(world: 
     assert_eq!(copied, (0..COUNT).collect::<Vec<_>>());
 }
 
-pub async fn the_next_batch_may_be_polled_while_one_is_committed(world: &mut dyn World) {
+pub(crate) async fn the_next_batch_may_be_polled_while_one_is_committed(world: &mut dyn World) {
     let log = log_with(world, &[MENTIONS, VERDICTS], 2).await;
     publish(&*log, numbered(MENTIONS, 500)).await;
     let step = log.step(step_settings("m", &[MENTIONS])).await.unwrap();
@@ -382,7 +382,7 @@ async fn consume_until(
     all
 }
 
-pub async fn a_consumer_reads_from_where_it_sought(world: &mut dyn World) {
+pub(crate) async fn a_consumer_reads_from_where_it_sought(world: &mut dyn World) {
     let log = log_with(world, &[MENTIONS], 1).await;
     publish(&*log, (0..10).map(|i| outgoing(MENTIONS, "k", &i.to_string())).collect()).await;
     let consumer = consumer(&*log, "m").await;
@@ -411,7 +411,7 @@ pub async fn a_consumer_reads_from_where_it_sought(world: &mut dyn World) {
     consumer.close().await.unwrap();
 }
 
-pub async fn a_consumer_keeps_its_place_in_what_it_retains(world: &mut dyn World) {
+pub(crate) async fn a_consumer_keeps_its_place_in_what_it_retains(world: &mut dyn World) {
     let log = log_with(world, &[MENTIONS], 4).await;
     let round = |n: usize| (0..4).map(|p| on(p, outgoing(MENTIONS, "k", &format!("{n}-{p}")))).collect();
     publish(&*log, round(0)).await;
@@ -435,7 +435,7 @@ pub async fn a_consumer_keeps_its_place_in_what_it_retains(world: &mut dyn World
     two.close().await.unwrap();
 }
 
-pub async fn compaction_keeps_the_newest_of_each_key(world: &mut dyn World) {
+pub(crate) async fn compaction_keeps_the_newest_of_each_key(world: &mut dyn World) {
     let mut planned = plan(&[Topic::Feedback], 1);
     planned[0].cleanup = Cleanup::Compact;
     world.prepare_compacted(&planned[0]).await;
@@ -460,7 +460,7 @@ pub async fn compaction_keeps_the_newest_of_each_key(world: &mut dyn World) {
     step.close().await.unwrap();
 }
 
-pub async fn old_records_go_and_readers_begin_at_what_is_left(world: &mut dyn World) {
+pub(crate) async fn old_records_go_and_readers_begin_at_what_is_left(world: &mut dyn World) {
     let log = world.log().await;
     let mut planned = plan(&[MENTIONS], 1);
     planned[0].retention_ms = 86_400_000;

@@ -13,13 +13,13 @@ use bytes::Bytes;
 use model::Timestamp;
 
 /// How long a case waits for something that must come.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// How long a case waits to be told that nothing comes.
-pub const SILENCE: Duration = Duration::from_millis(300);
+pub(crate) const SILENCE: Duration = Duration::from_millis(300);
 
 /// One log of its own.
 #[async_trait]
-pub trait World: Send + Sync {
+pub(crate) trait World: Send + Sync {
     /// The log.
     async fn log(&self) -> Arc<dyn Log>;
     /// The log after the process has died and come back.
@@ -58,7 +58,7 @@ macro_rules! for_each_case {
 pub(crate) use for_each_case;
 
 /// The topics of most cases, with so many partitions each.
-pub fn plan(topics: &[Topic], partitions: i32) -> Vec<TopicPlan> {
+pub(crate) fn plan(topics: &[Topic], partitions: i32) -> Vec<TopicPlan> {
     let planned = |topic: &Topic| TopicPlan {
         topic: *topic,
         partitions,
@@ -69,51 +69,51 @@ pub fn plan(topics: &[Topic], partitions: i32) -> Vec<TopicPlan> {
     topics.iter().map(planned).collect()
 }
 
-pub async fn log_with(world: &dyn World, topics: &[Topic], partitions: i32) -> Arc<dyn Log> {
+pub(crate) async fn log_with(world: &dyn World, topics: &[Topic], partitions: i32) -> Arc<dyn Log> {
     let log = world.log().await;
     log.topics(&plan(topics, partitions), true).await.unwrap();
     log
 }
 
 /// A time that retention leaves alone and that Kafka can tell (milliseconds).
-pub fn recent() -> Timestamp {
+pub(crate) fn recent() -> Timestamp {
     let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     Timestamp::from_millis(since_epoch.as_millis() as i64)
 }
 
-pub fn outgoing(topic: Topic, key: &str, value: &str) -> Outgoing {
+pub(crate) fn outgoing(topic: Topic, key: &str, value: &str) -> Outgoing {
     let value = Some(Bytes::from(value.to_owned()));
     let record = Record { key: Bytes::from(key.to_owned()), value, headers: Headers::new(), at: recent() };
     Outgoing { topic, partition: None, record }
 }
 
-pub fn on(partition: i32, mut outgoing: Outgoing) -> Outgoing {
+pub(crate) fn on(partition: i32, mut outgoing: Outgoing) -> Outgoing {
     outgoing.partition = Some(partition);
     outgoing
 }
 
 /// `count` records with different keys and the values `0`, `1`, ...
-pub fn numbered(topic: Topic, count: usize) -> Vec<Outgoing> {
+pub(crate) fn numbered(topic: Topic, count: usize) -> Vec<Outgoing> {
     (0..count).map(|i| outgoing(topic, &format!("key-{i}"), &i.to_string())).collect()
 }
 
 /// Publishes and expects every record to be taken.
-pub async fn publish(log: &dyn Log, batch: Vec<Outgoing>) {
+pub(crate) async fn publish(log: &dyn Log, batch: Vec<Outgoing>) {
     for result in log.publisher().unwrap().publish(batch).await.unwrap() {
         result.unwrap();
     }
 }
 
-pub fn value(received: &Received) -> String {
+pub(crate) fn value(received: &Received) -> String {
     String::from_utf8(received.record.value.clone().unwrap().to_vec()).unwrap()
 }
 
-pub fn values(records: &[Received]) -> Vec<String> {
+pub(crate) fn values(records: &[Received]) -> Vec<String> {
     records.iter().map(value).collect()
 }
 
 /// All committed records of a topic, partition after partition.
-pub async fn everything(log: &dyn Log, topic: Topic) -> Vec<Received> {
+pub(crate) async fn everything(log: &dyn Log, topic: Topic) -> Vec<Received> {
     let reader = log.reader().unwrap();
     let mut all = Vec::new();
     for number in 0..reader.partitions(topic).await.unwrap() {
@@ -122,7 +122,7 @@ pub async fn everything(log: &dyn Log, topic: Topic) -> Vec<Received> {
     all
 }
 
-pub async fn everything_of(reader: &dyn Reader, partition: Partition) -> Vec<Received> {
+pub(crate) async fn everything_of(reader: &dyn Reader, partition: Partition) -> Vec<Received> {
     let marks = reader.watermarks(partition).await.unwrap();
     let (mut next, mut all) = (marks.low, Vec::new());
     while next < marks.high {
@@ -134,7 +134,7 @@ pub async fn everything_of(reader: &dyn Reader, partition: Partition) -> Vec<Rec
     all
 }
 
-pub fn step_settings(member: &str, topics: &[Topic]) -> StepSettings {
+pub(crate) fn step_settings(member: &str, topics: &[Topic]) -> StepSettings {
     StepSettings {
         group: "group".to_owned(),
         member: member.to_owned(),
@@ -144,7 +144,7 @@ pub fn step_settings(member: &str, topics: &[Topic]) -> StepSettings {
 }
 
 /// Polls until `enough`, and joins what came. An epoch that begins meanwhile voids what came before.
-pub async fn poll_until(step: &dyn Step, enough: impl Fn(&Polled) -> bool) -> Polled {
+pub(crate) async fn poll_until(step: &dyn Step, enough: impl Fn(&Polled) -> bool) -> Polled {
     let deadline = tokio::time::Instant::now() + PATIENCE;
     let mut all = Polled::default();
     while !enough(&all) {
@@ -162,14 +162,14 @@ pub async fn poll_until(step: &dyn Step, enough: impl Fn(&Polled) -> bool) -> Po
     all
 }
 
-pub async fn poll_records(step: &dyn Step, count: usize) -> Polled {
+pub(crate) async fn poll_records(step: &dyn Step, count: usize) -> Polled {
     let polled = poll_until(step, |all| all.records.len() >= count).await;
     assert_eq!(polled.records.len(), count, "more came than expected");
     polled
 }
 
 /// Copies to verdicts, same key and value.
-pub fn copies(records: &[Received]) -> Vec<Outgoing> {
+pub(crate) fn copies(records: &[Received]) -> Vec<Outgoing> {
     let copy = |r: &Received| Outgoing {
         topic: Topic::Verdicts,
         partition: Some(r.position.partition.number),
@@ -179,6 +179,6 @@ pub fn copies(records: &[Received]) -> Vec<Outgoing> {
 }
 
 /// Whether the commit was refused because its member or its epoch is of the past.
-pub fn is_refused(result: &Result<(), CommitError>) -> bool {
+pub(crate) fn is_refused(result: &Result<(), CommitError>) -> bool {
     matches!(result, Err(CommitError::Stale | CommitError::Fenced(_) | CommitError::Aborted(_)))
 }

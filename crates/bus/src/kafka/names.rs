@@ -1,0 +1,98 @@
+//! Our topics and records in Kafka's terms.
+
+use bytes::{Bytes, BytesMut};
+use model::Timestamp;
+use rdkafka::message::{BorrowedMessage, Header, Headers as _, Message, OwnedHeaders};
+use rdkafka::producer::BaseRecord;
+use rdkafka::{IntoOpaque, Offset, TopicPartitionList};
+
+use crate::record::known_header;
+use crate::{Headers, Outgoing, Partition, Position, Received, Record, Topic};
+
+/// The topics' names with their prefix.
+#[derive(Debug, Clone)]
+pub(super) struct Names(Vec<(Topic, String)>);
+
+impl Names {
+    pub(super) fn new(prefix: &str) -> Self {
+        Self(Topic::ALL.into_iter().map(|topic| (topic, format!("{prefix}{topic}"))).collect())
+    }
+
+    pub(super) fn name(&self, topic: Topic) -> &str {
+        self.0.iter().find(|(known, _)| *known == topic).map_or("", |(_, name)| name.as_str())
+    }
+
+    pub(super) fn topic(&self, name: &str) -> Option<Topic> {
+        self.0.iter().find(|(_, known)| known == name).map(|(topic, _)| *topic)
+    }
+
+    /// The partitions of a list that are of our topics.
+    pub(super) fn partitions(&self, list: &TopicPartitionList) -> Vec<Partition> {
+        let known = |topic: &str, number| Some(Partition { topic: self.topic(topic)?, number });
+        list.elements().iter().filter_map(|e| known(e.topic(), e.partition())).collect()
+    }
+
+    /// A list for the client. Lists are made anew for each call: kept ones hold on to the client.
+    pub(super) fn list(
+        &self,
+        places: impl IntoIterator<Item = (Partition, Offset)>,
+    ) -> Result<TopicPartitionList, rdkafka::error::KafkaError> {
+        let mut list = TopicPartitionList::new();
+        for (partition, offset) in places {
+            list.add_partition_offset(self.name(partition.topic), partition.number, offset)?;
+        }
+        Ok(list)
+    }
+
+    /// What the producer takes.
+    pub(super) fn outgoing<'a, D: IntoOpaque>(
+        &'a self,
+        outgoing: &'a Outgoing,
+        opaque: D,
+    ) -> BaseRecord<'a, [u8], [u8], D> {
+        let record = &outgoing.record;
+        let mut out = BaseRecord::with_opaque_to(self.name(outgoing.topic), opaque)
+            .key(&record.key[..])
+            // Kafka knows no time before 1970, and takes 0 for "now".
+            .timestamp(record.at.as_millis().max(1));
+        out.payload = record.value.as_deref();
+        out.partition = outgoing.partition;
+        if record.headers.iter().next().is_some() {
+            let mut headers = OwnedHeaders::new_with_capacity(record.headers.iter().count());
+            for (key, value) in record.headers.iter() {
+                headers = headers.insert(Header { key, value: Some(&value[..]) });
+            }
+            out.headers = Some(headers);
+        }
+        out
+    }
+
+    /// What we read; `None` when it is of no topic of ours.
+    pub(super) fn received(&self, message: &BorrowedMessage<'_>) -> Option<Received> {
+        let partition = Partition { topic: self.topic(message.topic())?, number: message.partition() };
+        let headers_from = read_headers(message);
+        // One allocation for the whole record.
+        let header_bytes: usize = headers_from.iter().map(|(_, value)| value.len()).sum();
+        let mut bytes = BytesMut::with_capacity(message.key_len() + message.payload_len() + header_bytes);
+        let mut put = |slice: &[u8]| -> Bytes {
+            bytes.extend_from_slice(slice);
+            bytes.split().freeze()
+        };
+        let key = message.key().map_or_else(Bytes::new, &mut put);
+        let value = message.payload().map(&mut put);
+        let mut headers = Headers::new();
+        for (name, value) in headers_from {
+            headers.push(known_header(name), put(value));
+        }
+        let at = Timestamp::from_millis(message.timestamp().to_millis().unwrap_or(0));
+        let record = Record { key, value, headers, at };
+        Some(Received { position: Position::new(partition, message.offset()), record })
+    }
+}
+
+/// The client panics over a header name that is no UTF-8; such a record has no headers for us.
+fn read_headers<'a>(message: &'a BorrowedMessage<'_>) -> Vec<(&'a str, &'a [u8])> {
+    let Some(headers) = message.headers() else { return Vec::new() };
+    let read = || headers.iter().map(|h| (h.key, h.value.unwrap_or_default())).collect();
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(read)).unwrap_or_default()
+}

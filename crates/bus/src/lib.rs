@@ -10,6 +10,7 @@
 //!   transaction as the effects);
 //! - [`Reader`]: look at any partition from any offset, belonging to no group.
 
+mod config;
 mod embedded;
 mod interface;
 mod kafka;
@@ -17,6 +18,7 @@ mod partitioner;
 mod record;
 mod topic;
 
+pub use config::LogConfig;
 pub use embedded::{EmbeddedLog, EmbeddedSettings, Maintained};
 pub use interface::{
     BatchToken, BusError, CommitError, Consumer, ConsumerSettings, Log, Partition, Polled, Publisher, Reader,

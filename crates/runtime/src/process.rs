@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::admin::{self, Health};
 use crate::telemetry::{self, Metrics, TelemetryConfig};
-use crate::{Account, Clock, Net, NetConfig, RealClock, Shutdown, ShutdownConfig, config};
+use crate::{Account, Clock, Net, NetConfig, RealClock, Secret, Shutdown, ShutdownConfig, config};
 
 /// How long `healthcheck` waits for an answer.
 const HEALTHCHECK: Duration = Duration::from_secs(3);
@@ -46,6 +46,22 @@ impl Default for ProcessConfig {
             net: NetConfig::default(),
             shutdown: ShutdownConfig::default(),
         }
+    }
+}
+
+/// Where a service keeps its rows, under `[store]`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DatabaseConfig {
+    /// `postgres://user:password@host/database` or `sqlite://file`; hidden when printed.
+    pub url: Secret<String>,
+    /// Connections kept at most.
+    pub connections_max: u32,
+}
+
+impl Default for DatabaseConfig {
+    fn default() -> Self {
+        Self { url: Secret::new(String::new()), connections_max: 8 }
     }
 }
 

@@ -7,6 +7,7 @@
 //! without a mention.
 
 pub mod brandmatch;
+pub mod cloudevents;
 mod csv_map;
 mod decoded;
 pub mod dedup;
@@ -18,6 +19,7 @@ mod kinds;
 mod memory;
 mod out;
 mod output;
+pub mod signature;
 mod stream;
 mod text;
 mod when;

@@ -6,7 +6,7 @@ use model::Timestamp;
 
 /// Reads the many forms in which sources and spreadsheets write an instant; times without a zone are
 /// UTC. Day comes before month unless slashes separate them.
-pub fn parse(text: &str) -> Option<Timestamp> {
+pub(crate) fn parse(text: &str) -> Option<Timestamp> {
     let text = text.trim();
     if text.is_empty() || text.len() > 64 {
         return None;
@@ -23,7 +23,7 @@ pub fn parse(text: &str) -> Option<Timestamp> {
 }
 
 /// Reads a number by its size: spreadsheet days, or seconds, milliseconds or microseconds since 1970.
-pub fn from_number(number: f64) -> Option<Timestamp> {
+pub(crate) fn from_number(number: f64) -> Option<Timestamp> {
     if !number.is_finite() {
         return None;
     }
@@ -43,7 +43,7 @@ pub fn from_number(number: f64) -> Option<Timestamp> {
 }
 
 /// Seconds since 1970, possibly with a fraction; absent when not finite or not positive.
-pub fn from_epoch_seconds(seconds: f64) -> Option<Timestamp> {
+pub(crate) fn from_epoch_seconds(seconds: f64) -> Option<Timestamp> {
     (seconds.is_finite() && seconds > 0.0).then(|| micros(seconds * 1e6))
 }
 

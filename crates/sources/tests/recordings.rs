@@ -22,6 +22,9 @@ enum Packing {
     Body,
     /// Lines `{"body_raw": "..."}` of recorded exchanges.
     Exchanges,
+    /// The same, only those of version 1.1 or 2 of an API.
+    ExchangesV1,
+    ExchangesV2,
     /// One delivery with its headers: `{"headers": {...}, "raw_body": "..."}`.
     Delivery,
 }
@@ -54,8 +57,18 @@ const RECORDINGS: &[Recording] = &[
     body(SourceKind::Mastodon, "sources/mastodon/streaming"),
     exchanges(SourceKind::Mastodon, "sources/mastodon/exchanges"),
     body(SourceKind::Feed, "sources/feeds/feed-rs"),
-    exchanges(SourceKind::XV1, "sources/x_v1_1/exchanges"),
-    exchanges(SourceKind::XV2, "sources/x_v1_1/exchanges"),
+    Recording {
+        kind: SourceKind::XV1,
+        place: "sources/x_v1_1/exchanges",
+        map: "",
+        packing: Packing::ExchangesV1,
+    },
+    Recording {
+        kind: SourceKind::XV2,
+        place: "sources/x_v1_1/exchanges",
+        map: "",
+        packing: Packing::ExchangesV2,
+    },
     exchanges(SourceKind::Reddit, "sources/reddit/exchanges"),
     body(SourceKind::YoutubeComments, "sources/youtube/apidata/comment_threads"),
     body(SourceKind::YoutubeComments, "sources/youtube/apidata/comments"),
@@ -140,7 +153,13 @@ fn decoded(recording: &Recording, bytes: &[u8]) -> Decoded {
     let mut all = Decoded::default();
     for line in bytes.split(|b| *b == b'\n').filter(|l| !l.is_empty()) {
         let exchange: serde_json::Value = serde_json::from_slice(line).unwrap();
-        if let Some(body) = exchange["body_raw"].as_str() {
+        let second = exchange["uri"].as_str().unwrap_or_default().contains(".com/2/");
+        let wanted = match recording.packing {
+            Packing::ExchangesV1 => !second,
+            Packing::ExchangesV2 => second,
+            _ => true,
+        };
+        if let Some(body) = exchange["body_raw"].as_str().filter(|_| wanted) {
             all.append(decode(recording.kind, body.as_bytes(), &ctx));
         }
     }

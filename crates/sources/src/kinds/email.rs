@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use mail_parser::{Address, HeaderValue, Message, MessageParser};
+use mail_parser::{Address, HeaderValue, Message, MessageParser, MimeHeaders};
 use model::{Author, Flag, MentionOp, TimeQuality, Timestamp, Visibility};
 
 use crate::decoded::RefusalReason;
@@ -13,12 +13,15 @@ pub(crate) fn message(bytes: &[u8], out: &mut Out<'_>) {
     if bytes.trim_ascii().is_empty() {
         return;
     }
-    let parsed = MessageParser::default().parse(bytes);
-    let Some(mail) = parsed.filter(is_mail) else {
-        return out
-            .refuse(RefusalReason::UnknownShape("no mail: neither sender, subject, date nor Message-ID"));
+    let Some(mail) = MessageParser::default().parse(bytes) else {
+        return out.refuse(RefusalReason::UnknownShape("no mail"));
     };
     let words = words(&mail);
+    let addressed = mail.from().is_some() || mail.subject().is_some() || mail.date().is_some();
+    let described = mail.message_id().is_some() || mail.content_type().is_some();
+    if !(addressed || described && !words.trim().is_empty()) {
+        return out.refuse(RefusalReason::UnknownShape("no mail: no sender, subject or date, and no words"));
+    }
     let digest = blake3::hash(bytes).to_hex();
     // A Message-ID may be missing; it is taken at its word, since answers refer to it.
     let named = mail.message_id().filter(|id| !id.trim().is_empty() && id.len() <= 1_000);
@@ -44,10 +47,6 @@ pub(crate) fn message(bytes: &[u8], out: &mut Out<'_>) {
         draft.flags.insert(Flag::DecodeReplaced);
     }
     out.publish(draft);
-}
-
-fn is_mail(mail: &Message<'_>) -> bool {
-    mail.from().is_some() || mail.subject().is_some() || mail.date().is_some() || mail.message_id().is_some()
 }
 
 /// Plain text where the mail has it, else what its HTML says.

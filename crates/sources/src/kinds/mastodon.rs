@@ -43,6 +43,9 @@ fn document(value: &Value, out: &mut Out<'_>) {
             }
             _ => out.ignore("other_webhook"),
         }
+    } else if has("content") && has("account") && !has("id") && !has("uri") {
+        // An older version of a status, without saying of which.
+        out.ignore("history");
     } else if has("content") && has("account") {
         status(value, false, out);
     } else if let Some(inner) = value.get("status").or(value.get("last_status")).filter(|s| s.is_object()) {

@@ -19,15 +19,17 @@ pub(crate) fn document(value: &Value, out: &mut Out<'_>) {
     if !matches!(json::text(event, "type"), Some("message" | "app_mention")) {
         return out.ignore("other_event");
     }
+    let known =
+        ["thread_broadcast", "me_message", "file_share", "bot_message", "message_changed", "message_deleted"];
+    if json::text(event, "subtype").is_some_and(|s| !known.contains(&s)) {
+        return out.ignore("other_subtype");
+    }
     let team = json::text(value, "team_id").or(json::text(event, "team")).unwrap_or_default();
     let Some(channel) = json::text(event, "channel") else {
         return out.refuse(RefusalReason::MissingField("event.channel"));
     };
     let key = |ts: &str| format!("{team}/{channel}/{ts}");
     match json::text(event, "subtype") {
-        None | Some("thread_broadcast" | "me_message" | "file_share" | "bot_message") => {
-            message(MentionOp::Created, event, event, &key, out);
-        }
         Some("message_changed") => match event.get("message").filter(|m| m.is_object()) {
             Some(inner) => message(MentionOp::Edited, inner, event, &key, out),
             None => out.refuse(RefusalReason::MissingField("event.message")),
@@ -39,7 +41,7 @@ pub(crate) fn document(value: &Value, out: &mut Out<'_>) {
             }),
             None => out.refuse(RefusalReason::MissingField("event.deleted_ts")),
         },
-        Some(_) => out.ignore("other_subtype"),
+        _ => message(MentionOp::Created, event, event, &key, out),
     }
 }
 

@@ -1,6 +1,8 @@
 //! X API v2: single posts, pages, filtered streams, activity envelopes, compliance events.
 
-use model::{Author, Engagement, EngagementKind, Flag, Media, MentionOp, Refs, TimeQuality, Timestamp};
+use model::{
+    Author, Engagement, EngagementKind, Flag, Media, MentionOp, Refs, TimeQuality, Timestamp, Visibility,
+};
 use serde_json::Value;
 
 use crate::decoded::RefusalReason;
@@ -51,7 +53,9 @@ fn item(post: &Value, includes: &Value, out: &mut Out<'_>) {
             () if post.get("tweet_count").is_some() => "count",
             () if post.get("member_count").is_some() => "list",
             () if post.get("action").is_some() => return compliance_line(post, out),
-            () => return out.refuse(RefusalReason::MissingField("text")),
+            () if post.get("author_id").is_some() => return out.refuse(RefusalReason::MissingField("text")),
+            // Lists, spaces, acknowledgements and whatever else the API answers with.
+            () => "other_object",
         };
         return out.ignore(label);
     }
@@ -101,6 +105,11 @@ fn draft<'v>(post: &'v Value, includes: &'v Value, out: &Out<'_>) -> Result<Draf
     };
     draft.engagement = engagement(post, retweeted.is_some(), out.ctx.received_at);
     draft.permalink = Some(format!("https://x.com/i/status/{id}"));
+    if post.get("dm_conversation_id").is_some() {
+        draft.visibility = Visibility::Private;
+        draft.permalink = None;
+        draft.author.native_id = draft.author.native_id.or_else(|| json::id(post, "sender_id"));
+    }
     if json::flag(post, "possibly_sensitive") == Some(true) {
         draft.flags.insert(Flag::Sensitive);
     }

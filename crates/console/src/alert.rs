@@ -1,0 +1,266 @@
+//! The page of one alert: what was said, why people were told, who has it, what was done.
+
+use contracts::alert::v1::{
+    Decision, Delivery, Episode, EpisodeEvent, EpisodeState, GetEpisodeResponse, Reason,
+};
+use maud::{Markup, html};
+use model::Timestamp;
+
+use crate::backend::{Answer, Backend};
+use crate::now::hex_id;
+use crate::page::Section;
+use crate::parts;
+use crate::when::Moment;
+use crate::words;
+
+/// How long somebody can take an alert for: seconds and words.
+const TERMS: [(u32, &str); 4] =
+    [(1_800, "half an hour"), (3_600, "an hour"), (14_400, "four hours"), (43_200, "until the next shift")];
+
+/// All that the page shows.
+pub(crate) struct AlertView {
+    answer: GetEpisodeResponse,
+    decisions: Answer<Vec<Decision>>,
+}
+
+impl AlertView {
+    pub(crate) async fn take(backend: &Backend, id: [u8; 16]) -> Answer<Self> {
+        let (answer, decisions) = tokio::join!(backend.episode(id), backend.decisions(id));
+        Ok(Self { answer: answer?, decisions })
+    }
+
+    fn episode(&self) -> Episode {
+        self.answer.episode.clone().unwrap_or_default()
+    }
+
+    pub(crate) fn title(&self) -> String {
+        self.episode().title
+    }
+
+    /// What is redrawn when it changes; forms are no part of it, so that nobody's typing is lost.
+    pub(crate) fn sections(&self, moment: &Moment) -> Vec<Section> {
+        let episode = self.episode();
+        vec![
+            Section { id: "head", markup: head(&episode, moment) },
+            Section { id: "facts", markup: facts(&episode, moment) },
+            Section { id: "evidence", markup: evidence(&episode, moment) },
+            Section { id: "why", markup: why(&self.decisions, moment) },
+            Section { id: "history", markup: history(&self.answer.history, moment) },
+            Section { id: "deliveries", markup: deliveries(&self.answer.deliveries, moment) },
+        ]
+    }
+
+    pub(crate) fn draw(&self, moment: &Moment, who: &str) -> Markup {
+        let episode = self.episode();
+        let [head, facts, evidence, why, history, deliveries] = {
+            let mut sections = self.sections(moment).into_iter().map(|s| s.markup);
+            std::array::from_fn(|_| sections.next().unwrap_or_default())
+        };
+        html! {
+            (head)
+            div.columns {
+                div { (evidence) (why) (history) }
+                aside { (facts) (forms(&episode, who)) (deliveries) }
+            }
+        }
+    }
+}
+
+fn head(episode: &Episode, moment: &Moment) -> Markup {
+    let tone = match episode.state() {
+        EpisodeState::Firing if episode.silenced_by.is_empty() => "loud",
+        EpisodeState::Resolved => "calm",
+        EpisodeState::NoData | EpisodeState::Unspecified => "blind",
+        _ => "busy",
+    };
+    html! {
+        section.summary id="head" data-tone=(tone) aria-live="polite" {
+            p.kicker {
+                span.tag { (words::trigger(episode.trigger())) }
+                span { (episode.brand) @if !episode.topic.is_empty() { " · " (episode.topic) } }
+                (parts::severity(episode.severity))
+            }
+            h1 { span dir="auto" { (episode.title) } }
+            p.sub {
+                span { (words::episode_state(episode.state())) }
+                @match episode.resolved_at_us {
+                    Some(at) => span { "ended " (parts::time(moment, at)) },
+                    None => span { (parts::since(moment, episode.since_us)) },
+                }
+                @if !episode.owner.is_empty() {
+                    span { "in hand: " strong { (episode.owner) }
+                        @if let Some(until) = episode.ack_expires_at_us {
+                            " until " (moment.clock(Timestamp::from_micros(until)))
+                        }
+                    }
+                } @else if episode.state() == EpisodeState::Firing {
+                    span.missing { "nobody has it" }
+                }
+                @if !episode.silenced_by.is_empty() { span { "silenced" } }
+                @if episode.is_flapping { span { "comes and goes" } }
+            }
+        }
+    }
+}
+
+fn facts(episode: &Episode, moment: &Moment) -> Markup {
+    html! {
+        section id="facts" {
+            h2 { "How big" }
+            @if let Some(forecast) = &episode.forecast { (parts::forecast(forecast)) }
+            dl.facts {
+                dt { "Said" } dd { (words::count(episode.posts, "post", "posts")) " by "
+                    (words::count(episode.people, "person", "people")) }
+                dt { "Began" } dd { (parts::time(moment, episode.since_us)) }
+                dt { "Told" } dd { (words::urgency(episode.urgency())) }
+                dt { "Surprise" } dd { (format!("{:.1}", episode.surprise)) " now, "
+                    (format!("{:.1}", episode.surprise_max)) " at most" }
+                dt { "Rule" } dd { (episode.rule) }
+                dt { "Subject" } dd.break { (episode.subject) }
+            }
+        }
+    }
+}
+
+fn evidence(episode: &Episode, moment: &Moment) -> Markup {
+    html! {
+        section id="evidence" {
+            h2 { "What is said" }
+            @if episode.evidence.is_empty() { p.none { "No examples were kept." } }
+            ul.quotes { @for evidence in &episode.evidence { (parts::evidence(moment, evidence)) } }
+        }
+    }
+}
+
+fn why(decisions: &Answer<Vec<Decision>>, moment: &Moment) -> Markup {
+    html! {
+        section id="why" {
+            h2 { "Why" }
+            @match decisions {
+                Err(trouble) => (parts::no_answer(trouble)),
+                Ok(list) if list.is_empty() => p.none { "No decision was recorded." },
+                Ok(list) => ol.timeline {
+                    @for decision in list {
+                        li {
+                            p { strong { (decision.action.replace('_', " ")) }
+                                @if let Some(reason) = &decision.reason { ": " span dir="auto" { (reason.text) } } }
+                            @if let Some(reason) = &decision.reason { (numbers(reason)) }
+                            p.meta { (parts::time(moment, decision.at_us)) }
+                        }
+                    }
+                },
+            }
+        }
+    }
+}
+
+fn numbers(reason: &Reason) -> Markup {
+    html! {
+        @if !reason.numbers.is_empty() {
+            p.numbers {
+                @for (name, value) in &reason.numbers {
+                    span { (name.replace('_', " ")) " " strong { (short(*value)) } }
+                }
+            }
+        }
+    }
+}
+
+/// A number of a reason: whole where it is, else three significant digits or so.
+fn short(value: f64) -> String {
+    if !value.is_finite() {
+        "–".into()
+    } else if value.fract() == 0.0 && value.abs() < 1e15 {
+        format!("{value:.0}")
+    } else if value.abs() >= 100.0 {
+        format!("{value:.0}")
+    } else if value.abs() >= 1.0 {
+        format!("{value:.1}")
+    } else {
+        format!("{value:.3}")
+    }
+}
+
+fn history(history: &[EpisodeEvent], moment: &Moment) -> Markup {
+    html! {
+        section id="history" {
+            h2 { "What happened" }
+            ol.timeline {
+                @for event in history {
+                    li {
+                        p { strong { (words::episode_change(event.change())) }
+                            @if !event.by.is_empty() { " by " (event.by) }
+                            @if let Some(reason) = &event.reason { ": " span dir="auto" { (reason.text) } } }
+                        p.meta { (parts::time(moment, event.at_us)) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn deliveries(deliveries: &[Delivery], moment: &Moment) -> Markup {
+    html! {
+        section id="deliveries" {
+            @if !deliveries.is_empty() {
+                h2 { "Who was told" }
+                ul.rows {
+                    @for delivery in deliveries {
+                        li.row {
+                            p.lead {
+                                strong { (delivery.destination) }
+                                span.tag.good[delivery.state == "sent"].warn[delivery.state == "failed"] { (delivery.state) }
+                                span.dim { (delivery.reason.replace('_', " ")) }
+                            }
+                            p.meta {
+                                (parts::time(moment, delivery.sent_at_us.unwrap_or(delivery.created_at_us)))
+                                @if delivery.attempts > 1 { span { (delivery.attempts) " attempts" } }
+                                @if !delivery.last_error.is_empty() { span.late { (delivery.last_error) } }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn forms(episode: &Episode, who: &str) -> Markup {
+    let path = format!("/alerts/{}", hex_id(&episode.episode_id));
+    let is_over = episode.state() == EpisodeState::Resolved;
+    html! {
+        @if !is_over {
+            section id="act" {
+                h2 { "Take it" }
+                form method="post" action={ (path) "/acknowledge" } {
+                    (parts::once())
+                    label { "Your name" input name="owner" value=(who) required maxlength="100" autocomplete="name"; }
+                    label { "For"
+                        select name="expires_in_s" {
+                            @for (seconds, words) in TERMS {
+                                option value=(seconds) selected[seconds == 3_600] { (words) }
+                            }
+                        }
+                    }
+                    label { "Note" input name="note" maxlength="500" placeholder="optional"; }
+                    button.primary { "I have it" }
+                }
+                details {
+                    summary { "It is over" }
+                    form method="post" action={ (path) "/resolve" } {
+                        (parts::once())
+                        label { "Your name" input name="by" value=(who) required maxlength="100" autocomplete="name"; }
+                        fieldset {
+                            legend { "Was the page of use?" }
+                            label.radio { input type="radio" name="useful" value="yes"; "useful" }
+                            label.radio { input type="radio" name="useful" value="no"; "noise" }
+                            label.radio { input type="radio" name="useful" value="" checked; "cannot say" }
+                        }
+                        label { "Note" input name="note" maxlength="500" placeholder="optional"; }
+                        button { "Resolve" }
+                    }
+                }
+            }
+        }
+    }
+}

@@ -551,7 +551,7 @@ impl Framer {
             self.consume(self.left().len());
         }
         if end && !self.left().is_empty() {
-            if !self.dropping {
+            if !self.dropping && !self.left().trim_ascii().is_empty() {
                 let bytes = self.left();
                 each(Piece::Record(Record { bytes, event: None, line: 1, offset: self.offset() }));
             }

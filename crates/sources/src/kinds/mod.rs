@@ -122,6 +122,7 @@ fn each_typed(
         return one(bytes, out);
     }
     match json::typed::<Vec<&serde_json::value::RawValue>>(bytes) {
+        Ok(list) if list.is_empty() => out.ignore("empty_page"),
         Ok(list) if list.len() > ITEMS_MAX => out.refuse(RefusalReason::TooMany { limit: ITEMS_MAX }),
         Ok(list) => {
             for (i, raw) in list.into_iter().enumerate() {

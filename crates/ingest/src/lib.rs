@@ -1,1 +1,102 @@
-//! To be written.
+//! Takes in what was said: decodes the bytes of every source into mention events, decides which concern
+//! our brands and which are repeats, and publishes them; keeps what it refuses, with the reason.
+//!
+//! An answer (of gRPC, of a webhook, of a saved cursor) means that the log has confirmed: nothing
+//! acknowledged is ever lost. What bytes mean is decided by crate `sources`; what a text says is none of
+//! this crate's business.
+
+mod backoff;
+mod config;
+mod coverage;
+mod grpc;
+mod intake;
+mod known;
+mod matching;
+mod step;
+mod store;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use bus::Log;
+use contracts::ingest::v1::ingest_service_server::IngestServiceServer;
+use runtime::brands::Brand;
+use runtime::process::Parts;
+use runtime::{Phase, net};
+
+pub use config::{
+    Config, ConnectorConfig, DEFAULT_CONNECTOR, FilesConfig, PollConfig, StreamConfig, WebhookConfig,
+};
+pub use intake::{Ended, HOP, Intake, UnknownConnector};
+pub use step::{Body, Feed};
+pub use store::MIGRATIONS;
+
+/// How the service calls itself towards readiness.
+const COMPONENT: &str = "ingest";
+/// How often the log is asked whether it is there.
+const PING_EVERY: Duration = Duration::from_secs(5);
+/// How long to wait at start for somebody to run the migrations.
+const MIGRATIONS_WITHIN: Duration = Duration::from_secs(120);
+/// The largest request over gRPC, in bytes: a body and what is said about it.
+const REQUEST_BYTES_MAX: usize = grpc::BODY_BYTES_MAX + 1024 * 1024;
+
+/// What ingest needs from its process.
+#[derive(Clone)]
+pub struct Deps {
+    /// The log.
+    pub log: Arc<dyn Log>,
+    /// Cursors and deliveries.
+    pub store: ::store::Store,
+    /// Whose data everything taken in is: a slug.
+    pub tenant: String,
+    /// The brands we listen for; none: everything is of interest.
+    pub brands: Vec<Brand>,
+    /// Clock, shutdown, health, account, listeners.
+    pub parts: Parts,
+}
+
+/// Serves until told to stop.
+///
+/// # Errors
+/// When the settings are no good, or the log or the database fail for good.
+pub async fn run(config: Config, deps: Deps) -> anyhow::Result<()> {
+    config.check(&deps.tenant, &deps.brands)?;
+    let grpc = deps.parts.net.bind(config.listen).await.context("ingest")?;
+    serve(config, grpc, deps).await
+}
+
+async fn serve(config: Config, grpc: tokio::net::TcpListener, deps: Deps) -> anyhow::Result<()> {
+    let Deps { log, store, tenant, brands, parts } = deps;
+    parts.health.set_ready(COMPONENT, false, "waiting for tables and log");
+    ::store::wait_for_version(&store, store::SERVICE, MIGRATIONS, MIGRATIONS_WITHIN).await?;
+    let account = parts.account.clone();
+    let intake = Intake::open(&config, &tenant, &brands, &*log, parts.clock.clone(), account).await?;
+    let service = grpc::Service { intake: intake.clone() };
+    let mut routes = net::routes();
+    routes.add_service(IngestServiceServer::new(service).max_decoding_message_size(REQUEST_BYTES_MAX));
+    let answering = parts.net.serve_grpc(grpc, routes, contracts::DESCRIPTOR_SET, &parts.shutdown);
+    let watching = watch(&*log, &parts);
+    tokio::try_join!(answering, watching)?;
+    let publisher = log.publisher().context("cannot flush")?;
+    publisher.flush(Duration::from_secs(5)).await.context("what was taken in is not confirmed")?;
+    Ok(())
+}
+
+/// Keeps readiness true to whether the log can be reached.
+async fn watch(log: &dyn Log, parts: &Parts) -> anyhow::Result<()> {
+    while parts.shutdown.phase() < Phase::StopIntake {
+        match log.ping().await {
+            Ok(()) => parts.health.set_ready(COMPONENT, true, ""),
+            Err(error) => parts.health.set_ready(COMPONENT, false, error.to_string()),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(PING_EVERY) => {}
+            () = parts.shutdown.reached(Phase::StopIntake) => {}
+        }
+    }
+    parts.health.set_ready(COMPONENT, false, "stopped");
+    Ok(())
+}

@@ -15,6 +15,10 @@ use toml::{Table, Value};
 /// Variables that begin with this are settings; two underscores go one level down:
 /// `REDRESS__INGEST__LISTEN` is `ingest.listen`.
 pub const ENVIRONMENT_PREFIX: &str = "REDRESS__";
+/// Every section there is. One file may serve all processes of an installation: a process leaves out the
+/// sections of others, while any other unknown name is refused.
+pub const SECTIONS: [&str; 10] =
+    ["process", "bus", "store", "tenant", "brands", "ingest", "classify", "alert", "response", "console"];
 /// The largest settings file, in bytes.
 pub const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
@@ -130,8 +134,8 @@ pub fn parse<T: DeserializeOwned>(
     for text in &texts {
         text.put(&mut table, Value::String(text.value.to_owned()))?;
     }
-    // A text that a setting does not take as text is read as TOML (a number, a list) and tried again;
-    // each round settles one of them, so this ends.
+    // A text that a setting does not take as text is read as TOML (a number, a list) and tried again, and
+    // sections of other processes are left out; each round settles one of them, so this ends.
     let mut as_text: Vec<&Text<'_>> = texts.iter().collect();
     loop {
         let problem = match serde_path_to_error::deserialize(Value::Table(table.clone())) {
@@ -139,6 +143,10 @@ pub fn parse<T: DeserializeOwned>(
             Err(problem) => problem,
         };
         let path = path_of(problem.path());
+        if let Some(others) = section_of_others(&path, problem.inner().message()) {
+            table.remove(others);
+            continue;
+        }
         let again = as_text.iter().rposition(|text| text.keys == path);
         let parsed = again.and_then(|at| Some((at, as_text[at].as_toml()?)));
         match parsed {
@@ -146,6 +154,13 @@ pub fn parse<T: DeserializeOwned>(
             None => return Err(explain(&path, problem.inner().message(), file, &texts)),
         }
     }
+}
+
+/// The section that made trouble, when it is one that another process knows.
+fn section_of_others(path: &[String], message: &str) -> Option<&'static str> {
+    let (name, _) = unknown_field(message.trim())?;
+    let at_top = path.is_empty() || path == [name.clone()];
+    SECTIONS.into_iter().find(|section| at_top && *section == name)
 }
 
 /// A setting given as text, from outside the file.
@@ -360,6 +375,14 @@ mod tests {
         }
         let far = read("zzzzzzzz = 1\n", &[], &[]).unwrap_err();
         assert!(far.starts_with("redress.toml:1: unknown setting 'zzzzzzzz'; known here: listen, "), "{far}");
+    }
+
+    #[test]
+    fn sections_of_other_processes_are_left_out() {
+        let file = "tenant = 'main'\n[classify]\nanything = 1\n[alert]\nrepeat_after_s = 5\n";
+        let env = [("REDRESS__STORE__URL", "postgres://db")];
+        assert_eq!(read(file, &env, &[]).unwrap().alert.repeat_after_s, 5);
+        assert!(read("[alert]\nclassify = 1\n", &[], &[]).is_err(), "only at the top");
     }
 
     #[test]

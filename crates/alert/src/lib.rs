@@ -1,1 +1,130 @@
-//! To be written.
+//! The alert service: from verdicts to people who know.
+//!
+//! Stage one folds verdicts into per-second tallies keyed by subject ([`bus::Step`], exactly once). Stage
+//! two owns whole subjects, runs the detectors of crate `detect` and hands their signals to the policy of
+//! crate `paging`; a third reader takes the short way for single severe complaints. Effects (episodes,
+//! history, notices to send) go to SQL in one transaction with the offset they follow from; a sender takes
+//! notices from the outbox to webhooks, chat and pagers, and changes to the alerts topic; due rows wake
+//! episodes when time alone changes them. gRPC answers who asks.
+//!
+//! It stays ignorant of how a text is understood, and of cases.
+
+mod config;
+mod consumer;
+mod deliver;
+mod desk;
+mod destinations;
+mod detection;
+mod grpc;
+mod metrics;
+mod picture;
+mod reading;
+mod severe;
+mod step;
+mod store;
+mod tally;
+mod timers;
+mod wire;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::store::Store;
+use anyhow::Context as _;
+use bus::Log;
+use contracts::alert::v1::alert_service_server::AlertServiceServer;
+use runtime::brands::Brand;
+use runtime::process::Parts;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+pub use config::{
+    Config, DeliveryConfig, Destination, DestinationKind, DetectConfig, EscalationConfig, PagingConfig,
+    ReadingConfig, RouteConfig, SevereConfig, ThreadConfig,
+};
+pub use store::{MIGRATIONS, SERVICE};
+
+/// What the service stands on. Cheap to clone; clones share.
+#[derive(Clone)]
+pub struct Deps {
+    /// The log between the services.
+    pub log: Arc<dyn Log>,
+    /// The database with this service's tables.
+    pub store: Store,
+    /// The brands, for their time zones.
+    pub brands: Arc<Vec<Brand>>,
+    /// Clock, end, health, accounts, listeners.
+    pub parts: Parts,
+}
+
+/// Runs the service until it is told to stop. Its tables must be there ([`MIGRATIONS`]), or come soon.
+///
+/// # Errors
+/// When a setting is wrong, the tables do not come, or one of its parts fails for good.
+pub async fn run(config: Config, deps: Deps) -> anyhow::Result<()> {
+    let listener = deps.parts.net.bind(config.listen).await.context("alert.listen")?;
+    run_on(listener, config, deps).await
+}
+
+/// As [`run`], on a listener that is open already.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_on(listener: TcpListener, config: Config, deps: Deps) -> anyhow::Result<()> {
+    config.check()?;
+    for part in [step::HOP, consumer::HOP, severe::HOP, "alert-grpc"] {
+        deps.parts.health.set_ready(part, false, "starting");
+    }
+    let zones = config::Zones::of(&deps.brands)?;
+    let destinations = Arc::new(destinations::Destinations::new(&config)?);
+    let wait = Duration::from_secs(config.reading.tables_wait_s);
+    ::store::wait_for_version(&deps.store, SERVICE, MIGRATIONS, wait).await?;
+
+    let desk = desk::Desk::new(deps.store.clone(), config.policy());
+    let picture = picture::Picture::default();
+    let config = Arc::new(config);
+    let sender = deliver::Sender {
+        deps: deps.clone(),
+        desk: desk.clone(),
+        destinations,
+        publisher: deps.log.publisher().context("publishing to the alerts topic")?,
+        config: config.delivery.clone(),
+        worker: worker_name(&config.member),
+        metrics: metrics::Metrics::new(),
+    };
+    let answers = grpc::Answers { deps: deps.clone(), desk: desk.clone(), picture: picture.clone() };
+
+    let mut parts = JoinSet::new();
+    parts.spawn(step::run(deps.clone(), config.member.clone(), config.reading.clone()));
+    parts.spawn(consumer::run(deps.clone(), desk.clone(), picture.clone(), config.clone(), zones));
+    parts.spawn(severe::run(deps.clone(), desk.clone(), picture.clone(), config.clone()));
+    parts.spawn(timers::run(deps.clone(), desk, picture, worker_name(&config.member)));
+    parts.spawn(deliver::run(sender));
+    parts.spawn(serve(listener, deps.clone(), answers));
+
+    let mut result = Ok(());
+    while let Some(ended) = parts.join_next().await {
+        let ended = ended.context("a part of alert broke").and_then(|ended| ended);
+        if let Err(error) = ended {
+            // One part alone is no service: the others finish what they have in hand.
+            deps.parts.shutdown.begin("a part of alert failed");
+            if result.is_ok() {
+                result = Err(error);
+            }
+        }
+    }
+    result
+}
+
+/// A worker's name is its process's: a restarted one must not pass for the one before it.
+fn worker_name(member: &str) -> String {
+    format!("{member}-{}", uuid::Uuid::new_v4().simple())
+}
+
+async fn serve(listener: TcpListener, deps: Deps, answers: grpc::Answers) -> anyhow::Result<()> {
+    let mut routes = runtime::net::routes();
+    routes.add_service(AlertServiceServer::new(answers));
+    deps.parts.health.set_ready("alert-grpc", true, "listening");
+    let shutdown = deps.parts.shutdown.clone();
+    deps.parts.net.serve_grpc(listener, routes, contracts::DESCRIPTOR_SET, &shutdown).await.context("alert gRPC")
+}

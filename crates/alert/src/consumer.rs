@@ -1,0 +1,305 @@
+//! The second stage: tallies in, episodes out. Detector states live here; what follows from them goes to
+//! SQL together with the offset.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use bus::{Consumer, ConsumerSettings, Partition, Received, Topic};
+use contracts::alert::v1::TallyEvent;
+use contracts::envelope::{self, CE_TYPE};
+use contracts::ingest::v1::DeadLetter;
+use model::{Outcome, Timestamp};
+use paging::Signal;
+use runtime::Phase;
+use tracing::{info, warn};
+
+use crate::config::{Config, DetectConfig, ThreadConfig, Zones};
+use crate::desk::{self, Desk, TO_DEAD_LETTERS};
+use crate::detection::{Detectors, Heard, Rules};
+use crate::picture::Picture;
+use crate::reading::{self, BatchError, Offsets, PAUSE};
+use crate::store::{self as tables, SERVICE, Snapshot};
+use crate::{Deps, tally};
+
+/// The hop's name in accounts, and the consumer group.
+pub(crate) const HOP: &str = "alert-detect";
+/// Event time is allowed to be so much behind the clock, in seconds, before silence is read as calm.
+const IDLE_GRACE_S: i64 = 90;
+/// Seconds of the clock between looks at partitions in which nothing happens.
+const IDLE_EVERY_S: i64 = 30;
+
+/// One partition that is ours.
+struct Owned {
+    detectors: Detectors,
+    rules: Rules,
+    /// Up to here everything that follows is in SQL already.
+    committed: i64,
+    snapshot_at: Timestamp,
+    looked_at: Timestamp,
+}
+
+/// Detects until polling stops.
+pub(crate) async fn run(deps: Deps, desk: Desk, picture: Picture, config: Arc<Config>, zones: Zones) -> anyhow::Result<()> {
+    let shutdown = deps.parts.shutdown.clone();
+    let _guard = shutdown.guard(Phase::StopPolling);
+    let settings = ConsumerSettings {
+        group: HOP.into(),
+        member: format!("{}-detect", config.member),
+        topics: vec![Topic::Tallies],
+    };
+    let consumer = deps.log.consumer(settings).await.context("joining group alert-detect")?;
+    deps.parts.health.set_ready(HOP, true, "reading");
+    let mut detection =
+        Detection { deps, desk, picture, config, zones, offsets: Offsets::default(), owned: BTreeMap::new() };
+    loop {
+        let polled = tokio::select! {
+            polled = reading::poll(&consumer, detection.config.reading.batch_records_max) => polled,
+            () = shutdown.reached(Phase::StopPolling) => break,
+        };
+        let polled = polled.context("reading tallies")?;
+        for partition in &polled.revoked {
+            detection.owned.remove(partition);
+        }
+        for partition in &polled.assigned {
+            detection.take_over(&consumer, *partition).await?;
+        }
+        let is_idle = polled.records.is_empty();
+        detection.batch(&consumer, polled.records, polled.token.next).await?;
+        if is_idle {
+            detection.look_at_idle().await?;
+        }
+    }
+    consumer.close().await.context("leaving group alert-detect")
+}
+
+struct Detection {
+    deps: Deps,
+    desk: Desk,
+    picture: Picture,
+    config: Arc<Config>,
+    zones: Zones,
+    offsets: Offsets,
+    owned: BTreeMap<Partition, Owned>,
+}
+
+/// What a batch leads to.
+#[derive(Default)]
+struct Outcomes {
+    signals: Vec<Signal>,
+    heard: Heard,
+    dead: Vec<(DeadLetter, String)>,
+    stored: u64,
+    replayed: u64,
+}
+
+impl Detection {
+    fn now(&self) -> Timestamp {
+        self.deps.parts.clock.now()
+    }
+
+    /// Loads the states of a partition and reads on from where they are true. Until the committed offset
+    /// they are only brought up to date: what followed then is in SQL already.
+    async fn take_over(&mut self, consumer: &Arc<dyn Consumer>, partition: Partition) -> anyhow::Result<()> {
+        let committed = self.offsets.load(&self.desk.store, HOP, partition).await?;
+        let snapshot = tables::snapshot(&self.desk.store, partition.number).await?;
+        let mut from = 0;
+        let mut detectors = Detectors::default();
+        let mut settings = None;
+        if let Some(snapshot) = snapshot.filter(|snapshot| snapshot.next_offset <= committed) {
+            match Detectors::from_bytes(&snapshot.body) {
+                Ok(found) => (detectors, from) = (found, snapshot.next_offset),
+                Err(problem) => {
+                    warn!(partition = partition.number, %problem, "snapshot is of no use, replaying what the log still has");
+                }
+            }
+            settings = serde_json::from_str::<(DetectConfig, ThreadConfig)>(&snapshot.settings).ok();
+        }
+        // What was decided under other settings is replayed under them; the present ones hold from the
+        // committed offset on.
+        let rules = match settings.filter(|_| from < committed) {
+            Some((detect, threads)) => self.rules(detect, threads),
+            None => self.rules(self.config.detect.clone(), self.config.threads.clone()),
+        };
+        info!(partition = partition.number, from, committed, "partition taken over");
+        let now = self.now();
+        self.owned
+            .insert(partition, Owned { detectors, rules, committed, snapshot_at: now, looked_at: now });
+        consumer.seek(partition, from).await.context("seeking in tallies")
+    }
+
+    fn rules(&self, detect: DetectConfig, threads: ThreadConfig) -> Rules {
+        Rules { detect, threads, zones: self.zones.clone(), cascade: detect::thread::CascadeModel::shipped() }
+    }
+
+    async fn batch(
+        &mut self,
+        consumer: &Arc<dyn Consumer>,
+        records: Vec<Received>,
+        next: BTreeMap<Partition, i64>,
+    ) -> anyhow::Result<()> {
+        if records.is_empty() {
+            return Ok(());
+        }
+        let now = self.now();
+        let mut outcomes = Outcomes::default();
+        for record in &records {
+            self.hear(record, now, &mut outcomes);
+        }
+        let next: BTreeMap<Partition, i64> =
+            next.into_iter().filter(|(partition, _)| self.owned.contains_key(partition)).collect();
+        let snapshots = self.due_snapshots(&next, now);
+        loop {
+            let written = self.write(&outcomes, &next, &snapshots, now).await;
+            match written {
+                Ok(()) => break,
+                Err(error) if error.is_conflict() => {
+                    warn!(%error, "another member was faster; reading its partitions anew");
+                    for partition in next.keys() {
+                        self.take_over(consumer, *partition).await?;
+                    }
+                    return Ok(());
+                }
+                Err(error) if desk::Passing::may_pass(&error) => {
+                    warn!(%error, "episodes not written, will try again");
+                    tokio::time::sleep(PAUSE).await;
+                    if self.deps.parts.shutdown.phase() >= Phase::StopPolling {
+                        return Ok(());
+                    }
+                }
+                Err(error) => return Err(error).context("writing episodes"),
+            }
+        }
+        self.committed(&outcomes, &next, snapshots, now);
+        self.picture.rise(std::mem::take(&mut outcomes.heard.rising));
+        Ok(())
+    }
+
+    /// Takes one tally in; what follows from it counts only beyond the committed offset.
+    fn hear(&mut self, record: &Received, now: Timestamp, outcomes: &mut Outcomes) {
+        let Some(owned) = self.owned.get_mut(&record.position.partition) else { return };
+        let is_replay = record.position.offset < owned.committed;
+        if !is_replay && owned.rules.detect != self.config.detect || owned.rules.threads != self.config.threads {
+            if !is_replay {
+                owned.rules.detect = self.config.detect.clone();
+                owned.rules.threads = self.config.threads.clone();
+            }
+        }
+        let ce_type = record.record.headers.text(CE_TYPE);
+        let heard = envelope::open::<TallyEvent>(ce_type, record.record.value.as_ref())
+            .map_err(|e| (e.label(), e.to_string()))
+            .and_then(|event| owned.detectors.take(&event, &owned.rules).map_err(|e| ("invalid_tally", e)));
+        match heard {
+            _ if is_replay => outcomes.replayed += 1,
+            Ok(heard) => {
+                outcomes.stored += 1;
+                outcomes.signals.extend(heard.signals);
+                outcomes.heard.rising.extend(heard.rising);
+            }
+            Err((label, detail)) => outcomes.dead.push(dead_letter(record, label, &detail, now)),
+        }
+    }
+
+    fn due_snapshots(&mut self, next: &BTreeMap<Partition, i64>, now: Timestamp) -> Vec<(Partition, Snapshot)> {
+        let every_ms = i64::try_from(self.config.reading.snapshot_every_s).unwrap_or(i64::MAX).saturating_mul(1_000);
+        let settings = serde_json::to_string(&(&self.config.detect, &self.config.threads)).unwrap_or_default();
+        let mut due = Vec::new();
+        for (partition, next_offset) in next {
+            let Some(owned) = self.owned.get_mut(partition) else { continue };
+            if now.millis_since(owned.snapshot_at) >= every_ms && *next_offset > owned.committed {
+                let body = owned.detectors.to_bytes();
+                let snapshot = Snapshot { next_offset: *next_offset, settings: settings.clone(), body };
+                due.push((*partition, snapshot));
+            }
+        }
+        due
+    }
+
+    async fn write(
+        &self,
+        outcomes: &Outcomes,
+        next: &BTreeMap<Partition, i64>,
+        snapshots: &[(Partition, Snapshot)],
+        now: Timestamp,
+    ) -> Result<(), BatchError> {
+        self.desk
+            .transact(|mut tx| async move {
+                self.offsets.advance(&mut tx, HOP, next).await?;
+                for signal in &outcomes.signals {
+                    self.desk.signal(&mut tx, signal.clone(), now).await?;
+                }
+                for (letter, id) in &outcomes.dead {
+                    let key = format!("{}/{}", letter.topic, letter.partition);
+                    desk::publish_later(&mut tx, TO_DEAD_LETTERS, id.clone(), key, letter, now).await?;
+                }
+                for (partition, snapshot) in snapshots {
+                    tables::save_snapshot(&mut tx, partition.number, snapshot, now).await?;
+                }
+                Ok::<_, BatchError>((tx, ()))
+            })
+            .await
+    }
+
+    fn committed(
+        &mut self,
+        outcomes: &Outcomes,
+        next: &BTreeMap<Partition, i64>,
+        snapshots: Vec<(Partition, Snapshot)>,
+        now: Timestamp,
+    ) {
+        self.offsets.advanced(next);
+        for (partition, next_offset) in next {
+            if let Some(owned) = self.owned.get_mut(partition) {
+                owned.committed = owned.committed.max(*next_offset);
+                owned.looked_at = now;
+            }
+        }
+        for (partition, _) in snapshots {
+            if let Some(owned) = self.owned.get_mut(&partition) {
+                owned.snapshot_at = now;
+            }
+        }
+        let account = &self.deps.parts.account;
+        account.accepted(HOP, outcomes.stored + outcomes.dead.len() as u64);
+        account.ended(HOP, Outcome::Stored, "", outcomes.stored);
+        for (letter, _) in &outcomes.dead {
+            let reason = if letter.reason == "invalid_tally" { "invalid_tally" } else { "undecodable" };
+            account.ended(HOP, Outcome::DeadLettered, reason, 1);
+        }
+        if outcomes.replayed > 0 {
+            info!(records = outcomes.replayed, "tallies replayed to bring detectors up to date");
+        }
+    }
+
+    /// Nothing comes: what is open may have become calm by silence alone, as far as sources were heard.
+    async fn look_at_idle(&mut self) -> anyhow::Result<()> {
+        let now = self.now();
+        let until = self.picture.heard_until(now).plus_millis(-IDLE_GRACE_S * 1_000);
+        let mut signals = Vec::new();
+        for owned in self.owned.values_mut() {
+            let waited = now.millis_since(owned.looked_at) >= IDLE_EVERY_S * 1_000;
+            if waited && owned.detectors.has_open() {
+                owned.looked_at = now;
+                signals.extend(owned.detectors.idle(until.as_seconds(), &owned.rules).signals);
+            }
+        }
+        if signals.is_empty() {
+            return Ok(());
+        }
+        let outcomes = Outcomes { signals, ..Outcomes::default() };
+        // What is not written now is found again at the next look: an episode that is open here or there.
+        if let Err(error) = self.write(&outcomes, &BTreeMap::new(), &[], now).await {
+            warn!(%error, service = SERVICE, "quiet episodes not written");
+        }
+        Ok(())
+    }
+}
+
+fn dead_letter(record: &Received, label: &'static str, detail: &str, now: Timestamp) -> (DeadLetter, String) {
+    use prost::Message as _;
+    let outgoing = tally::dead_letter(record, label, detail, now);
+    let value = outgoing.record.value.unwrap_or_default();
+    let letter = DeadLetter::decode(value).unwrap_or_default();
+    let id = format!("dead_{}_{}_{}", letter.topic, letter.partition, letter.offset);
+    (letter, id)
+}

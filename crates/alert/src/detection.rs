@@ -1,0 +1,714 @@
+//! The detectors of one partition of tallies: what they remember, and the signals they give. Pure: the
+//! same tallies from the same snapshot always give the same signals.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use contracts::alert::v1::TallyEvent;
+use detect::thread::{CascadeModel, ThreadState};
+use detect::{Context, DetectPolicy, EpisodeSignal, Observation, Prior, SubjectState, observe, tick};
+use model::{MentionId, Severity, Subject, Timestamp};
+use paging::{Counts, Evidence, Facts, Forecast, Policy, Reason, Signal, SignalKind};
+use prost::Message as _;
+
+use crate::config::{DetectConfig, ThreadConfig, Zones};
+use crate::desk::topic_of;
+use crate::{tally, wire};
+
+/// Event seconds between looks at open episodes.
+const TICK_S: i64 = 60;
+/// Event seconds between lessons about what is usual for a brand, and between clearings.
+const LESSON_S: i64 = 600;
+/// Event seconds between fresh facts about an open episode.
+const REFRESH_S: i64 = 10;
+/// Pieces of evidence kept per subject.
+const EVIDENCE_MAX: usize = 5;
+/// Evidence older than this many event seconds is no longer shown with a new rise.
+const EVIDENCE_S: i64 = 3_600;
+/// Event seconds over which the usual severity of a subject is averaged.
+const SEVERITY_TAU_S: f32 = 600.0;
+/// A thread older than this cannot be forecast any more, in event seconds.
+const THREAD_AGE_MAX_S: i64 = 7 * 86_400;
+/// A thread that nobody answered is forgotten after so many event seconds.
+const THREAD_IDLE_S: i64 = 86_400;
+/// The first byte of a snapshot's format.
+const SNAPSHOT_VERSION: u32 = 1;
+
+/// What detection is told, beside the tallies.
+pub(crate) struct Rules {
+    pub(crate) detect: DetectConfig,
+    pub(crate) threads: ThreadConfig,
+    pub(crate) zones: Zones,
+    pub(crate) cascade: CascadeModel,
+}
+
+impl Rules {
+    fn policy(&self) -> DetectPolicy {
+        DetectPolicy {
+            false_alarms_per_day: self.detect.false_alarms_per_day,
+            min_count: self.detect.min_count,
+            min_people: self.detect.min_people,
+            quiet_s: self.detect.quiet_s,
+            ..DetectPolicy::default()
+        }
+    }
+}
+
+/// How a subject looks right now, for people who look.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Rising {
+    pub(crate) subject: Subject,
+    pub(crate) surprise: f64,
+    pub(crate) posts: u64,
+    pub(crate) people: u64,
+    pub(crate) words: String,
+    pub(crate) forecast: Option<Forecast>,
+    pub(crate) excerpt: String,
+    pub(crate) at_s: i64,
+}
+
+/// What a tally led to.
+#[derive(Debug, Default)]
+pub(crate) struct Heard {
+    /// For the desk, in order.
+    pub(crate) signals: Vec<Signal>,
+    /// For people who look.
+    pub(crate) rising: Vec<Rising>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct SubjectEntry {
+    state: SubjectState,
+    evidence: Vec<Evidence>,
+    /// Severity and complaint sums, fading.
+    severity: f32,
+    complaints: f32,
+    at_s: i64,
+    told_s: i64,
+}
+
+#[derive(Debug, Clone)]
+struct ThreadEntry {
+    state: ThreadState,
+    root_known: bool,
+    posts: u64,
+    complaints_milli: u64,
+    severity: Severity,
+    people: detect::DistinctSketch,
+    evidence: Vec<Evidence>,
+    last_s: i64,
+    told_s: i64,
+    told_size: f32,
+    is_open: bool,
+}
+
+/// The detectors of one partition.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Detectors {
+    subjects: BTreeMap<String, SubjectEntry>,
+    threads: BTreeMap<String, ThreadEntry>,
+    priors: BTreeMap<String, Prior>,
+    first_s: BTreeMap<String, i64>,
+    watermark_s: i64,
+    lesson_s: i64,
+    /// Subjects with an open episode.
+    open: BTreeSet<String>,
+}
+
+impl Detectors {
+    /// Takes a tally in. `Err` names what is wrong with it.
+    pub(crate) fn take(&mut self, event: &TallyEvent, rules: &Rules) -> Result<Heard, String> {
+        let subject: Subject = event.subject.parse().map_err(|e| format!("subject: {e}"))?;
+        let mut heard = Heard::default();
+        self.advance(event.at_s, rules, &mut heard);
+        match subject {
+            Subject::Topic { .. } => self.take_topic(&subject, event, rules, &mut heard),
+            Subject::Thread { .. } => self.take_thread(&subject, event, rules, &mut heard),
+        }
+        Ok(heard)
+    }
+
+    /// Time goes on without tallies: everything witnessed before `now_s` has been heard.
+    pub(crate) fn idle(&mut self, now_s: i64, rules: &Rules) -> Heard {
+        let mut heard = Heard::default();
+        self.advance(now_s, rules, &mut heard);
+        heard
+    }
+
+    /// Is there anything that time alone could change?
+    pub(crate) fn has_open(&self) -> bool {
+        !self.open.is_empty()
+    }
+
+    fn advance(&mut self, at_s: i64, rules: &Rules, heard: &mut Heard) {
+        if at_s <= self.watermark_s {
+            return;
+        }
+        let before = self.watermark_s;
+        self.watermark_s = at_s;
+        if at_s.div_euclid(TICK_S) > before.div_euclid(TICK_S) {
+            self.tick_open(at_s.div_euclid(TICK_S) * TICK_S, rules, heard);
+        }
+        if at_s - self.lesson_s >= LESSON_S {
+            self.lesson_s = at_s;
+            self.learn_priors();
+            self.forget_threads(at_s, rules);
+        }
+    }
+
+    fn tick_open(&mut self, now_s: i64, rules: &Rules, heard: &mut Heard) {
+        for key in self.open.clone() {
+            let Ok(subject) = key.parse::<Subject>() else { continue };
+            if let Some(thread) = self.threads.get_mut(&key) {
+                if now_s - thread.last_s >= rules.threads.quiet_s {
+                    thread.is_open = false;
+                    self.open.remove(&key);
+                    let thread = &self.threads[&key];
+                    let forecast = forecast_of(thread, now_s, subject.brand().as_str(), rules);
+                    let words = format!("no reaction for {} min", (now_s - thread.last_s) / 60);
+                    let why = observed("calm", words, &[("quiet_s", (now_s - thread.last_s) as f64)]);
+                    heard.signals.push(thread.signal(&subject, SignalKind::Calm, forecast, why, now_s));
+                }
+                continue;
+            }
+            let context = self.context(subject.brand().as_str(), now_s, rules);
+            let Some(entry) = self.subjects.get_mut(&key) else { continue };
+            let observation = tick(&mut entry.state, now_s, &context, &rules.policy());
+            if entry.state.open_since_s().is_none() {
+                self.open.remove(&key);
+            }
+            self.tell_topic(&subject, &key, &observation, now_s, rules, heard);
+        }
+    }
+
+    fn take_topic(&mut self, subject: &Subject, event: &TallyEvent, rules: &Rules, heard: &mut Heard) {
+        let brand = subject.brand().as_str();
+        self.first_s.entry(brand.to_owned()).or_insert(event.at_s);
+        let context = self.context(brand, event.at_s, rules);
+        let entry = self.subjects.entry(event.subject.clone()).or_default();
+        entry.note(event);
+        let observation = observe(&mut entry.state, &tally::tally_of(event), &context, &rules.policy());
+        match entry.state.open_since_s() {
+            Some(_) => drop(self.open.insert(event.subject.clone())),
+            None => drop(self.open.remove(&event.subject)),
+        }
+        self.tell_topic(subject, &event.subject, &observation, event.at_s, rules, heard);
+    }
+
+    fn tell_topic(
+        &mut self,
+        subject: &Subject,
+        key: &str,
+        observation: &Observation,
+        at_s: i64,
+        rules: &Rules,
+        heard: &mut Heard,
+    ) {
+        let first_s = self.first_s.get(subject.brand().as_str()).copied().unwrap_or(at_s);
+        let is_warm = at_s - first_s >= rules.detect.warmup_s;
+        let Some(entry) = self.subjects.get_mut(key) else { return };
+        let refresh = entry.state.open_since_s().is_some() && at_s - entry.told_s >= REFRESH_S;
+        let kind = match observation.episode {
+            Some(EpisodeSignal::Opened) => SignalKind::Opened,
+            Some(EpisodeSignal::Grew { .. }) => SignalKind::Grew,
+            Some(EpisodeSignal::Flapping) => SignalKind::Flapping,
+            Some(EpisodeSignal::Calm) => SignalKind::Calm,
+            Some(EpisodeSignal::NoData) => SignalKind::NoData,
+            None if refresh => SignalKind::Seen,
+            None => {
+                if observation.surprise >= 1.0 {
+                    heard.rising.push(entry.rising(subject, observation, at_s));
+                }
+                return;
+            }
+        };
+        entry.told_s = at_s;
+        heard.rising.push(entry.rising(subject, observation, at_s));
+        if is_warm || kind == SignalKind::Calm {
+            heard.signals.push(entry.signal(subject, kind, observation, at_s));
+        }
+    }
+
+    fn take_thread(&mut self, subject: &Subject, event: &TallyEvent, rules: &Rules, heard: &mut Heard) {
+        let brand = subject.brand().as_str();
+        let known = self.threads.contains_key(&event.subject);
+        if !known && self.threads.len() >= rules.threads.followed_max {
+            self.forget_quietest();
+        }
+        let thread = self.threads.entry(event.subject.clone()).or_insert_with(|| ThreadEntry::new(event));
+        thread.note(event);
+        let now_s = self.watermark_s.max(event.at_s);
+        let forecast = forecast_of(thread, now_s, brand, rules);
+        let kind = thread.kind(&forecast, now_s, rules);
+        if forecast.seen >= u64::from(rules.threads.seen_min) && forecast.p_viral >= 0.1 {
+            heard.rising.push(thread.rising(subject, &forecast, event.at_s));
+        }
+        let Some(kind) = kind else { return };
+        thread.told_s = now_s;
+        thread.told_size = forecast.expected_final as f32;
+        thread.is_open = kind != SignalKind::Calm;
+        match thread.is_open {
+            true => drop(self.open.insert(event.subject.clone())),
+            false => drop(self.open.remove(&event.subject)),
+        }
+        let why = thread.why(&forecast, now_s);
+        heard.signals.push(thread.signal(subject, kind, forecast, why, event.at_s));
+    }
+
+    fn context(&self, brand: &str, at_s: i64, rules: &Rules) -> Context {
+        Context {
+            prior: self.priors.get(brand).copied().unwrap_or(Prior::NONE),
+            utc_offset_s: rules.zones.offset_s(brand, at_s),
+            ..Context::default()
+        }
+    }
+
+    /// What a subject heard for the first time borrows from its brand.
+    fn learn_priors(&mut self) {
+        let mut by_brand: BTreeMap<String, Vec<&SubjectState>> = BTreeMap::new();
+        for (key, entry) in &self.subjects {
+            if let Some(brand) = key.split('/').nth(1) {
+                by_brand.entry(brand.to_owned()).or_default().push(&entry.state);
+            }
+        }
+        self.priors = by_brand.into_iter().map(|(brand, states)| (brand, Prior::pool(states))).collect();
+    }
+
+    fn forget_threads(&mut self, now_s: i64, rules: &Rules) {
+        let idle_s = THREAD_IDLE_S.max(rules.threads.quiet_s);
+        self.threads.retain(|_, thread| {
+            let idle = now_s - thread.last_s > idle_s;
+            let old = now_s - thread.state.start_s() > THREAD_AGE_MAX_S;
+            thread.is_open || !(idle || old)
+        });
+    }
+
+    /// Room for a new thread: the tenth that has been quiet longest goes.
+    fn forget_quietest(&mut self) {
+        let mut quiet: Vec<(i64, &String)> =
+            self.threads.iter().filter(|(_, t)| !t.is_open).map(|(key, t)| (t.last_s, key)).collect();
+        quiet.sort();
+        let go: Vec<String> =
+            quiet.iter().take((self.threads.len() / 10).max(1)).map(|(_, key)| (*key).clone()).collect();
+        for key in go {
+            self.threads.remove(&key);
+        }
+    }
+}
+
+impl SubjectEntry {
+    fn note(&mut self, event: &TallyEvent) {
+        let faded = (-((event.at_s - self.at_s).max(0) as f32) / SEVERITY_TAU_S).exp();
+        self.severity = self.severity * faded + event.severity_milli as f32 / 1_000.0;
+        self.complaints = self.complaints * faded + event.complaints_milli as f32 / 1_000.0;
+        self.at_s = self.at_s.max(event.at_s);
+        if let Some(piece) = event.top.as_ref().and_then(wire::evidence_from) {
+            keep(&mut self.evidence, piece, event.at_s);
+        }
+    }
+
+    /// How hard the complaints of the last minutes accuse, on average: one angry voice is no angry crowd.
+    fn severity(&self) -> Severity {
+        let level = if self.complaints > 0.0 { (self.severity / self.complaints).round() } else { 0.0 };
+        Severity::from_level(level.clamp(0.0, 4.0) as u32).unwrap_or_default()
+    }
+
+    fn signal(&self, subject: &Subject, kind: SignalKind, seen: &Observation, at_s: i64) -> Signal {
+        let topic = topic_of(subject);
+        let name = topic.as_ref().map_or("", |topic| topic.as_str());
+        let reason = &seen.reason;
+        let numbers = [
+            ("complaints", f64::from(reason.complaints)),
+            ("people", f64::from(reason.people)),
+            ("window_s", f64::from(reason.span_s)),
+            ("usual_low", f64::from(reason.usual_low)),
+            ("usual_high", f64::from(reason.usual_high)),
+            ("surprise", f64::from(reason.surprise)),
+            ("open_at", f64::from(reason.open_at)),
+            ("coverage", f64::from(reason.coverage)),
+        ];
+        let code = match kind {
+            SignalKind::Calm => "calm",
+            SignalKind::NoData => "no_data",
+            SignalKind::Flapping => "flapping",
+            _ => "surprise_over_threshold",
+        };
+        let since_s = self.state.open_since_s().unwrap_or(at_s);
+        Signal {
+            rule: Policy::RISING_SUBJECT.to_owned(),
+            subject: subject.clone(),
+            topic: topic.clone(),
+            kind,
+            facts: Facts {
+                title: format!("{}: complaints about {name} are rising", subject.brand()),
+                surprise: f64::from(seen.surprise),
+                counts: Counts::Total {
+                    posts: reason.complaints.max(0.0).round() as u64,
+                    people: reason.people.max(0.0).round() as u64,
+                },
+                severity: self.severity(),
+                forecast: None,
+                evidence: self.evidence.clone(),
+                thread_root: None,
+                since: Timestamp::from_seconds(since_s - i64::from(reason.span_s)),
+            },
+            at: Timestamp::from_seconds(at_s),
+            why: observed(code, reason.words(name), &numbers),
+        }
+    }
+
+    fn rising(&self, subject: &Subject, seen: &Observation, at_s: i64) -> Rising {
+        let topic = topic_of(subject);
+        Rising {
+            subject: subject.clone(),
+            surprise: f64::from(seen.surprise),
+            posts: seen.reason.complaints.max(0.0).round() as u64,
+            people: seen.reason.people.max(0.0).round() as u64,
+            words: seen.reason.words(topic.as_ref().map_or("", |topic| topic.as_str())),
+            forecast: None,
+            excerpt: String::new(),
+            at_s,
+        }
+    }
+}
+
+impl ThreadEntry {
+    fn new(event: &TallyEvent) -> Self {
+        let root = event.reactions.iter().find(|reaction| reaction.is_root);
+        let first = root.or(event.reactions.first());
+        let at_s = first.map_or(event.at_s, |reaction| reaction.at_us.div_euclid(1_000_000));
+        Self {
+            state: ThreadState::new(at_s, root.map_or(0, |root| root.followers)),
+            root_known: root.is_some(),
+            posts: 0,
+            complaints_milli: 0,
+            severity: Severity::None,
+            people: detect::DistinctSketch::default(),
+            evidence: Vec::new(),
+            last_s: at_s,
+            told_s: 0,
+            told_size: 0.0,
+            is_open: false,
+        }
+    }
+
+    fn note(&mut self, event: &TallyEvent) {
+        let tally = tally::tally_of(event);
+        self.posts += u64::from(event.posts);
+        self.complaints_milli += event.complaints_milli;
+        self.people.merge(tally.authors);
+        for reaction in event.reactions.iter().filter(|reaction| !reaction.is_root) {
+            self.state.reaction(reaction.at_us.div_euclid(1_000_000), reaction.followers);
+        }
+        self.last_s = self.last_s.max(event.at_s);
+        if let Some(piece) = event.top.as_ref().and_then(wire::evidence_from) {
+            self.severity = self.severity.max(piece.severity);
+            // The original post stays first, whatever comes.
+            let is_first = self.evidence.is_empty();
+            match self.root_known && is_first {
+                true => self.evidence.push(piece),
+                false => keep_after(&mut self.evidence, piece, event.at_s, usize::from(self.root_known)),
+            }
+        }
+    }
+
+    fn complaint_share(&self) -> f32 {
+        if self.posts == 0 { 0.0 } else { self.complaints_milli as f32 / 1_000.0 / self.posts as f32 }
+    }
+
+    /// What, if anything, is to be told.
+    fn kind(&self, forecast: &Forecast, now_s: i64, rules: &Rules) -> Option<SignalKind> {
+        let spreads = forecast.p_viral >= f64::from(rules.threads.page_from)
+            && forecast.seen >= u64::from(rules.threads.seen_min)
+            && self.complaint_share() >= rules.threads.complaint_share_min;
+        if !self.is_open {
+            return spreads.then_some(SignalKind::Opened);
+        }
+        if forecast.p_viral < f64::from(rules.threads.page_from) / 4.0 {
+            return Some(SignalKind::Calm);
+        }
+        let grew = forecast.expected_final as f32 >= self.told_size * 1.25;
+        (grew && now_s - self.told_s >= REFRESH_S || now_s - self.told_s >= 6 * REFRESH_S)
+            .then_some(SignalKind::Seen)
+    }
+
+    fn why(&self, forecast: &Forecast, now_s: i64) -> Reason {
+        let minutes = ((now_s - self.state.start_s()) / 60).max(1);
+        let mut words = format!(
+            "{} reactions in {minutes} min; about {:.0} expected in the end ({:.0} to {:.0}), {:.0} % likely to pass {}",
+            forecast.seen,
+            forecast.expected_final,
+            forecast.low,
+            forecast.high,
+            forecast.p_viral * 100.0,
+            forecast.viral_size,
+        );
+        if let Some(left_s) = forecast.answer_within_s {
+            words.push_str(&match left_s {
+                s if s < 1.0 => "; as many have seen it already".to_owned(),
+                s if s < 7_200.0 => format!("; answer within {:.0} min", (s / 60.0).max(1.0)),
+                s => format!("; answer within {:.0} h", s / 3_600.0),
+            });
+        }
+        let numbers = [
+            ("seen", forecast.seen as f64),
+            ("expected_final", forecast.expected_final),
+            ("low", forecast.low),
+            ("high", forecast.high),
+            ("p_viral", forecast.p_viral),
+            ("viral_size", forecast.viral_size as f64),
+            ("complaint_share", f64::from(self.complaint_share())),
+        ];
+        observed("forecast_over_threshold", words, &numbers)
+    }
+
+    fn signal(&self, subject: &Subject, kind: SignalKind, forecast: Forecast, why: Reason, at_s: i64) -> Signal {
+        let root = match subject {
+            Subject::Thread { root, .. } => Some(*root),
+            Subject::Topic { .. } => None::<MentionId>,
+        };
+        Signal {
+            rule: Policy::SPREADING_THREAD.to_owned(),
+            subject: subject.clone(),
+            topic: None,
+            kind,
+            facts: Facts {
+                title: format!(
+                    "{}: a complaint is spreading, about {:.0} reactions expected",
+                    subject.brand(),
+                    forecast.expected_final
+                ),
+                surprise: 0.0,
+                counts: Counts::Total {
+                    posts: u64::from(self.state.seen()) + u64::from(self.root_known),
+                    people: self.people.estimate().round() as u64,
+                },
+                severity: self.severity,
+                forecast: Some(forecast),
+                evidence: self.evidence.clone(),
+                thread_root: root,
+                since: Timestamp::from_seconds(self.state.start_s()),
+            },
+            at: Timestamp::from_seconds(at_s),
+            why,
+        }
+    }
+
+    fn rising(&self, subject: &Subject, forecast: &Forecast, at_s: i64) -> Rising {
+        Rising {
+            subject: subject.clone(),
+            surprise: 0.0,
+            posts: u64::from(self.state.seen()) + u64::from(self.root_known),
+            people: self.people.estimate().round() as u64,
+            words: self.why(forecast, at_s).text(),
+            forecast: Some(*forecast),
+            excerpt: self.evidence.first().map(|piece| piece.excerpt.clone()).unwrap_or_default(),
+            at_s,
+        }
+    }
+}
+
+fn forecast_of(thread: &ThreadEntry, now_s: i64, brand: &str, rules: &Rules) -> Forecast {
+    let viral_size = rules.threads.viral_size;
+    let expected = rules.cascade.forecast(&thread.state, now_s);
+    let staffed_in_s = until_staffed_s(rules.zones.offset_s(brand, now_s), now_s, rules.threads.staffed_hours);
+    Forecast {
+        seen: u64::from(expected.seen),
+        expected_final: f64::from(expected.expected_final),
+        low: f64::from(expected.low),
+        high: f64::from(expected.high),
+        p_viral: f64::from(expected.p_at_least(viral_size as f32)),
+        viral_size: u64::from(viral_size),
+        doubling_s: expected.doubling_s.map(f64::from),
+        expected_next_staffed: f64::from(expected.expected_at(staffed_in_s as f32)),
+        answer_within_s: expected.answer_within_s(viral_size as f32).map(f64::from),
+    }
+}
+
+/// Seconds until somebody answers again; 0 while somebody does.
+fn until_staffed_s(utc_offset_s: i32, now_s: i64, (from, to): (i8, i8)) -> i64 {
+    let of_day = (now_s + i64::from(utc_offset_s)).rem_euclid(86_400);
+    let (from_s, to_s) = (i64::from(from) * 3_600, i64::from(to) * 3_600);
+    match of_day {
+        s if s < from_s => from_s - s,
+        s if s < to_s => 0,
+        s => 86_400 - s + from_s,
+    }
+}
+
+fn observed(code: &str, words: String, numbers: &[(&str, f64)]) -> Reason {
+    let numbers = numbers.iter().filter(|(_, n)| n.is_finite()).map(|(k, n)| ((*k).to_owned(), *n)).collect();
+    Reason::Observed { code: code.to_owned(), words, numbers }
+}
+
+fn keep(evidence: &mut Vec<Evidence>, piece: Evidence, now_s: i64) {
+    keep_after(evidence, piece, now_s, 0);
+}
+
+/// Keeps the weightiest recent pieces behind the first `fixed`, which stay.
+fn keep_after(evidence: &mut Vec<Evidence>, piece: Evidence, now_s: i64, fixed: usize) {
+    if evidence.iter().any(|kept| kept.mention == piece.mention) {
+        return;
+    }
+    let mut rest = evidence.split_off(fixed.min(evidence.len()));
+    rest.push(piece);
+    rest.retain(|kept| now_s - kept.at.as_seconds() <= EVIDENCE_S);
+    let weight = |e: &Evidence| f32::from(e.severity.level()) * e.complaint;
+    rest.sort_by(|a, b| weight(b).total_cmp(&weight(a)).then(b.at.cmp(&a.at)).then(a.mention.cmp(&b.mention)));
+    rest.truncate(EVIDENCE_MAX - fixed);
+    evidence.append(&mut rest);
+}
+
+/// The stored form of [`Detectors`].
+#[derive(Clone, PartialEq, prost::Message)]
+struct Stored {
+    #[prost(uint32, tag = "1")]
+    version: u32,
+    #[prost(int64, tag = "2")]
+    watermark_s: i64,
+    #[prost(int64, tag = "3")]
+    lesson_s: i64,
+    #[prost(btree_map = "string, int64", tag = "4")]
+    first_s: BTreeMap<String, i64>,
+    #[prost(message, repeated, tag = "5")]
+    subjects: Vec<StoredSubject>,
+    #[prost(message, repeated, tag = "6")]
+    threads: Vec<StoredThread>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct StoredSubject {
+    #[prost(string, tag = "1")]
+    key: String,
+    #[prost(bytes = "vec", tag = "2")]
+    state: Vec<u8>,
+    #[prost(bytes = "vec", tag = "3")]
+    evidence: Vec<u8>,
+    #[prost(float, tag = "4")]
+    severity: f32,
+    #[prost(float, tag = "5")]
+    complaints: f32,
+    #[prost(int64, tag = "6")]
+    at_s: i64,
+    #[prost(int64, tag = "7")]
+    told_s: i64,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct StoredThread {
+    #[prost(string, tag = "1")]
+    key: String,
+    #[prost(bytes = "vec", tag = "2")]
+    state: Vec<u8>,
+    #[prost(bool, tag = "3")]
+    root_known: bool,
+    #[prost(uint64, tag = "4")]
+    posts: u64,
+    #[prost(uint64, tag = "5")]
+    complaints_milli: u64,
+    #[prost(uint32, tag = "6")]
+    severity: u32,
+    #[prost(fixed64, tag = "7")]
+    people: u64,
+    #[prost(bytes = "vec", tag = "8")]
+    evidence: Vec<u8>,
+    #[prost(int64, tag = "9")]
+    last_s: i64,
+    #[prost(int64, tag = "10")]
+    told_s: i64,
+    #[prost(float, tag = "11")]
+    told_size: f32,
+    #[prost(bool, tag = "12")]
+    is_open: bool,
+}
+
+impl Detectors {
+    /// Everything, as bytes. Priors are left out: they are learned anew here and by who reads the bytes, so
+    /// that both go on alike.
+    pub(crate) fn to_bytes(&mut self) -> Vec<u8> {
+        self.learn_priors();
+        let evidence = |pieces: &Vec<Evidence>| serde_json::to_vec(pieces).unwrap_or_default();
+        let subjects = self.subjects.iter().map(|(key, entry)| StoredSubject {
+            key: key.clone(),
+            state: entry.state.to_bytes(),
+            evidence: evidence(&entry.evidence),
+            severity: entry.severity,
+            complaints: entry.complaints,
+            at_s: entry.at_s,
+            told_s: entry.told_s,
+        });
+        let threads = self.threads.iter().map(|(key, thread)| StoredThread {
+            key: key.clone(),
+            state: thread.state.to_bytes(),
+            root_known: thread.root_known,
+            posts: thread.posts,
+            complaints_milli: thread.complaints_milli,
+            severity: u32::from(thread.severity.level()),
+            people: thread.people.to_bits(),
+            evidence: evidence(&thread.evidence),
+            last_s: thread.last_s,
+            told_s: thread.told_s,
+            told_size: thread.told_size,
+            is_open: thread.is_open,
+        });
+        let stored = Stored {
+            version: SNAPSHOT_VERSION,
+            watermark_s: self.watermark_s,
+            lesson_s: self.lesson_s,
+            first_s: self.first_s.clone(),
+            subjects: subjects.collect(),
+            threads: threads.collect(),
+        };
+        stored.encode_to_vec()
+    }
+
+    /// What [`Detectors::to_bytes`] wrote.
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
+        let stored = Stored::decode(bytes).map_err(|e| e.to_string())?;
+        if stored.version != SNAPSHOT_VERSION {
+            return Err(format!("version {} is not {SNAPSHOT_VERSION}", stored.version));
+        }
+        let evidence = |bytes: &[u8]| serde_json::from_slice(bytes).map_err(|e| e.to_string());
+        let mut detectors = Self {
+            watermark_s: stored.watermark_s,
+            lesson_s: stored.lesson_s,
+            first_s: stored.first_s,
+            ..Self::default()
+        };
+        for subject in stored.subjects {
+            let state = SubjectState::from_bytes(&subject.state).map_err(|e| e.to_string())?;
+            if state.open_since_s().is_some() {
+                detectors.open.insert(subject.key.clone());
+            }
+            let entry = SubjectEntry {
+                state,
+                evidence: evidence(&subject.evidence)?,
+                severity: subject.severity,
+                complaints: subject.complaints,
+                at_s: subject.at_s,
+                told_s: subject.told_s,
+            };
+            detectors.subjects.insert(subject.key, entry);
+        }
+        for thread in stored.threads {
+            if thread.is_open {
+                detectors.open.insert(thread.key.clone());
+            }
+            let entry = ThreadEntry {
+                state: ThreadState::from_bytes(&thread.state).ok_or("a thread's state is damaged")?,
+                root_known: thread.root_known,
+                posts: thread.posts,
+                complaints_milli: thread.complaints_milli,
+                severity: Severity::from_level(thread.severity).map_err(|e| e.to_string())?,
+                people: detect::DistinctSketch::from_bits(thread.people),
+                evidence: evidence(&thread.evidence)?,
+                last_s: thread.last_s,
+                told_s: thread.told_s,
+                told_size: thread.told_size,
+                is_open: thread.is_open,
+            };
+            detectors.threads.insert(thread.key, entry);
+        }
+        detectors.learn_priors();
+        Ok(detectors)
+    }
+}

@@ -1,0 +1,108 @@
+//! Due rows: what time alone changes about an episode.
+
+use std::time::Duration;
+
+use model::EpisodeId;
+use paging::What;
+use runtime::Phase;
+use store::due::{self, Claimed};
+use tracing::warn;
+
+use crate::desk::{Desk, Passing};
+use crate::picture::Picture;
+use crate::store::{SERVICE, TableError};
+use crate::{Deps, reading};
+
+/// Rows taken at once.
+const CLAIM: u32 = 50;
+/// Clock time after which another worker takes up what this one did not finish.
+const LEASE: Duration = Duration::from_secs(60);
+/// Real time between looks, for rows that other processes wrote.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// The row was moved while it was worked on; whoever moved it sees to it.
+#[derive(Debug, thiserror::Error)]
+enum DueError {
+    #[error("moved meanwhile")]
+    Moved,
+    #[error(transparent)]
+    Table(#[from] TableError),
+}
+
+impl From<store::StoreError> for DueError {
+    fn from(error: store::StoreError) -> Self {
+        Self::Table(error.into())
+    }
+}
+
+impl Passing for DueError {
+    fn may_pass(&self) -> bool {
+        matches!(self, Self::Table(error) if error.may_pass())
+    }
+}
+
+/// Does due work until everything is flushed.
+pub(crate) async fn run(deps: Deps, desk: Desk, picture: Picture, worker: String) -> anyhow::Result<()> {
+    let shutdown = deps.parts.shutdown.clone();
+    let _guard = shutdown.guard(Phase::Flush);
+    loop {
+        if shutdown.phase() >= Phase::Flush {
+            return Ok(());
+        }
+        let now = deps.parts.clock.now();
+        let claimed = match due::claim(&desk.store, SERVICE, &worker, now, LEASE, CLAIM).await {
+            Ok(claimed) => claimed,
+            Err(error) if error.may_pass() => {
+                warn!(%error, "due work cannot be read, will try again");
+                tokio::time::sleep(reading::PAUSE).await;
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
+        if claimed.is_empty() {
+            wait(&deps, &desk).await;
+            continue;
+        }
+        for work in claimed {
+            match one(&deps, &desk, &picture, &work).await {
+                Ok(()) | Err(DueError::Moved) => {}
+                // The lease ends, and the row is taken up again.
+                Err(error) => warn!(%error, key = %work.due.key, "due work not done"),
+            }
+        }
+    }
+}
+
+async fn one(deps: &Deps, desk: &Desk, picture: &Picture, work: &Claimed) -> Result<(), DueError> {
+    let now = deps.parts.clock.now();
+    let id = std::str::from_utf8(&work.due.body).ok().and_then(|text| text.parse::<EpisodeId>().ok());
+    desk.transact(|mut tx| async move {
+        // First: what is decided below may plan the next look under the same key.
+        if !due::finish(&mut tx, SERVICE, work).await? {
+            return Err(DueError::Moved);
+        }
+        if let Some(id) = id {
+            let what = What::Tick { heard_until: picture.heard_until(now) };
+            desk.happens(&mut tx, id, what, now).await?;
+        }
+        Ok((tx, ()))
+    })
+    .await
+}
+
+async fn wait(deps: &Deps, desk: &Desk) {
+    let planned = async {
+        match due::next_due(&desk.store, SERVICE).await {
+            Ok(Some(at)) if at > deps.parts.clock.now() => deps.parts.clock.sleep_until(at).await,
+            // Due already, but claimed by somebody: look again shortly.
+            Ok(Some(_)) => tokio::time::sleep(Duration::from_millis(100)).await,
+            _ => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = planned => {}
+        () = desk.timers.notified() => {}
+        () = tokio::time::sleep(LOOK_EVERY) => {}
+        () = deps.parts.shutdown.reached(Phase::Flush) => {}
+    }
+}

@@ -132,8 +132,9 @@ pub trait Step: Send + Sync {
     /// When the log fails.
     async fn poll(&self, records_max: usize, wait: Duration) -> Result<Polled, BusError>;
 
-    /// Makes `outputs` visible and the batch's progress durable, together or not at all. An output that is
-    /// too large aborts with an error naming it: steps check sizes first.
+    /// Makes `outputs` visible and the batch's progress durable, together or not at all; readers may see
+    /// them a few milliseconds after it returns. An output that is too large aborts with an error naming
+    /// it: steps check sizes first.
     ///
     /// # Errors
     /// See [`CommitError`].
@@ -204,6 +205,14 @@ pub trait Reader: Send + Sync {
     /// When the partition is missing or the log fails.
     async fn watermarks(&self, partition: Partition) -> Result<Watermarks, BusError>;
 
+    /// One after the last record written, decided or not: a [`Reader::scan`] up to there waits for
+    /// transactions in progress, so it misses nothing of a commit that has just returned, nor of the last
+    /// commit of a member before this one.
+    ///
+    /// # Errors
+    /// When the partition is missing or the log fails.
+    async fn end(&self, partition: Partition) -> Result<i64, BusError>;
+
     /// Up to `records_max` records from `offset` on, waiting at most `wait` for the first.
     ///
     /// # Errors
@@ -219,10 +228,10 @@ pub trait Reader: Send + Sync {
     /// Up to `records_max` (at least 1) records of `from..to`. Unlike [`Reader::read`] it never stops
     /// early because nothing came in time, and it knows gaps (compacted or aborted records, transaction
     /// marks): a part is complete once `next` has reached `to`. For rebuilding state, with `to` from
-    /// [`Reader::watermarks`].
+    /// [`Reader::end`].
     ///
     /// # Errors
-    /// When the partition is missing or the log fails.
+    /// When the partition is missing, the log fails, or what lies before `to` stays undecided too long.
     async fn scan(
         &self,
         partition: Partition,

@@ -10,6 +10,7 @@
 //!   transaction as the effects);
 //! - [`Reader`]: look at any partition from any offset, belonging to no group.
 
+pub mod bench;
 mod config;
 mod embedded;
 mod interface;

@@ -43,6 +43,10 @@ impl Reader for LogReader {
         self.find(partition).map(PartitionState::watermarks)
     }
 
+    async fn end(&self, partition: Partition) -> Result<i64, BusError> {
+        self.find(partition).map(|found| found.high)
+    }
+
     async fn read(
         &self,
         partition: Partition,

@@ -17,6 +17,9 @@ use crate::{BusError, Partition, Reader, Received, Scanned, Topic, Watermarks};
 const IDLE_MAX: usize = 4;
 /// A scan that sees nothing for so long gives up: the broker is away.
 const SCAN_SILENCE_MAX: Duration = Duration::from_secs(30);
+/// How long a scan waits for transactions in progress: they time out at last.
+const UNDECIDED_MAX: Duration = Duration::from_secs(60);
+const UNDECIDED_LOOK: Duration = Duration::from_millis(5);
 /// How long one look takes.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -39,6 +42,8 @@ struct Place {
     next: i64,
     /// It has told that the partition ends here, and will not tell again.
     told_end: bool,
+    /// Placed during this call: what it tells of the end is new.
+    fresh: bool,
 }
 
 impl KafkaReader {
@@ -64,18 +69,42 @@ impl KafkaReader {
 
 impl Inner {
     fn watermarks(&self, partition: Partition) -> Result<Watermarks, BusError> {
+        self.ask(self.counts.client(), partition)
+    }
+
+    fn end(&self, partition: Partition) -> Result<i64, BusError> {
+        self.ask(self.counts.sees_all(), partition).map(|marks| marks.high)
+    }
+
+    fn ask(&self, client: &BaseConsumer, partition: Partition) -> Result<Watermarks, BusError> {
         let doing = || self.doing(partition);
         let count = self.counts.count(&self.names, partition.topic)?;
         if !count.is_some_and(|count| (0..count).contains(&partition.number)) {
             return Err(failed(doing(), "there is no such partition"));
         }
         let name = self.names.name(partition.topic);
-        let (low, high) = self
-            .counts
-            .client()
+        let (low, high) = client
             .fetch_watermarks(name, partition.number, ASK_WITHIN)
             .map_err(|e| bus_error(doing(), &e))?;
         Ok(Watermarks { low, high: high.max(low) })
+    }
+
+    /// Waits until everything before `to` is decided.
+    fn decided(&self, partition: Partition, to: i64) -> Result<Watermarks, BusError> {
+        let deadline = Instant::now() + UNDECIDED_MAX;
+        loop {
+            let marks = self.watermarks(partition)?;
+            if marks.high >= to {
+                return Ok(marks);
+            }
+            if Instant::now() >= deadline {
+                return Err(unavailable(
+                    self.doing(partition),
+                    format!("offset {} is still undecided after {UNDECIDED_MAX:?}", marks.high),
+                ));
+            }
+            std::thread::sleep(UNDECIDED_LOOK);
+        }
     }
 
     fn doing(&self, partition: Partition) -> String {
@@ -101,7 +130,12 @@ impl Inner {
         let list =
             self.names.list([(partition, Offset::Offset(from))]).map_err(|e| bus_error(doing(), &e))?;
         client.assign(&list).map_err(|e| bus_error(doing(), &e))?;
-        Ok(Place { client, partition, next: from, told_end: false })
+        Ok(Place { client, partition, next: from, told_end: false, fresh: true })
+    }
+
+    fn assign(&self, client: &BaseConsumer, partition: Partition, from: i64) -> Result<(), BusError> {
+        let list = self.names.list([(partition, Offset::Offset(from))]);
+        list.and_then(|list| client.assign(&list)).map_err(|e| bus_error(self.doing(partition), &e))
     }
 
     /// Being told of a partition to read needs a group's name, though it never joins.
@@ -114,7 +148,8 @@ impl Inner {
             .create()
     }
 
-    fn put_back(&self, place: Place) {
+    fn put_back(&self, mut place: Place) {
+        place.fresh = false;
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if idle.len() < IDLE_MAX {
             idle.push(place);
@@ -154,17 +189,16 @@ impl Inner {
         to: i64,
         records_max: usize,
     ) -> Result<Scanned, BusError> {
-        let marks = self.watermarks(partition)?;
-        let (from, end) = (from.max(marks.low), to.min(marks.high));
-        if from >= end {
-            return Ok(Scanned { records: Vec::new(), next: to.max(from) });
+        let from = from.max(self.decided(partition, to)?.low);
+        if from >= to {
+            return Ok(Scanned { records: Vec::new(), next: from });
         }
         let mut place = self.place(partition, from, true)?;
         let mut records: Vec<Received> = Vec::new();
         let mut heard_at = Instant::now();
         while records.len() < records_max {
             match self.look(&mut place, LOOK)? {
-                Look::Record(received) if received.position.offset >= end => {
+                Look::Record(received) if received.position.offset >= to => {
                     // Of no use for the next call: it has been taken out of the client.
                     return Ok(Scanned { records, next: to });
                 }
@@ -172,9 +206,14 @@ impl Inner {
                     heard_at = Instant::now();
                     records.push(received);
                 }
-                Look::End => {
+                Look::End if place.fresh => {
                     self.put_back(place);
                     return Ok(Scanned { records, next: to });
+                }
+                Look::End => {
+                    // Perhaps told before what we look for was written.
+                    self.assign(&place.client, partition, place.next)?;
+                    place.fresh = true;
                 }
                 Look::Nothing if heard_at.elapsed() > SCAN_SILENCE_MAX => {
                     return Err(unavailable(
@@ -187,7 +226,7 @@ impl Inner {
         }
         let next = records.last().map_or(from, |last| last.position.offset + 1);
         self.put_back(place);
-        Ok(Scanned { records, next: if next >= end { to } else { next } })
+        Ok(Scanned { records, next })
     }
 
     fn look(&self, place: &mut Place, wait: Duration) -> Result<Look, BusError> {
@@ -232,6 +271,10 @@ impl Reader for KafkaReader {
 
     async fn watermarks(&self, partition: Partition) -> Result<Watermarks, BusError> {
         self.blocking(move |inner| inner.watermarks(partition)).await
+    }
+
+    async fn end(&self, partition: Partition) -> Result<i64, BusError> {
+        self.blocking(move |inner| inner.end(partition)).await
     }
 
     async fn read(

@@ -125,7 +125,7 @@ impl KafkaSettings {
     }
 
     /// A member of a group.
-    pub(super) fn member(&self, group: &str, member: &str) -> ClientConfig {
+    pub(crate) fn member(&self, group: &str, member: &str) -> ClientConfig {
         let mut config = self.consumer();
         let session_ms = self.session_timeout.as_millis();
         config
@@ -141,7 +141,7 @@ impl KafkaSettings {
     }
 
     /// A producer whose records arrive once and in order.
-    pub(super) fn producer(&self) -> ClientConfig {
+    pub(crate) fn producer(&self) -> ClientConfig {
         let mut config = self.client();
         config
             .set("enable.idempotence", "true")

@@ -24,14 +24,24 @@ const MADE_LOOK: Duration = Duration::from_millis(50);
 #[derive(Clone)]
 pub(super) struct Counts {
     client: Arc<BaseConsumer>,
+    sees_all: Arc<BaseConsumer>,
     known: Arc<Mutex<BTreeMap<Topic, i32>>>,
 }
 
 impl Counts {
     pub(super) fn new(settings: &KafkaSettings) -> Result<Self, BusError> {
-        let client: BaseConsumer =
-            settings.consumer().create().map_err(|e| bus_error("making a client", &e))?;
-        Ok(Self { client: Arc::new(client), known: Arc::default() })
+        let client = settings.consumer().create().map_err(|e| bus_error("making a client", &e))?;
+        let sees_all = settings
+            .consumer()
+            .set("isolation.level", "read_uncommitted")
+            .create()
+            .map_err(|e| bus_error("making a client", &e))?;
+        Ok(Self { client: Arc::new(client), sees_all: Arc::new(sees_all), known: Arc::default() })
+    }
+
+    /// A client to whom a partition ends after its last record, decided or not.
+    pub(super) fn sees_all(&self) -> &BaseConsumer {
+        &self.sees_all
     }
 
     pub(super) fn client(&self) -> &Arc<BaseConsumer> {

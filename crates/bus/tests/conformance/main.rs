@@ -4,4 +4,5 @@
 
 mod cases;
 mod embedded;
+mod kafka;
 mod world;

@@ -1,4 +1,7 @@
 use model::{AuthorKey, BrandId, MentionId, Probability, PromiseId, Severity, Timestamp, Topic};
+use serde::{Deserialize, Serialize};
+
+use crate::text::{as_micros, as_number, as_text};
 
 /// A mention of a brand by somebody who is not the brand, with what understanding says of it.
 #[derive(Debug, Clone, PartialEq)]
@@ -46,15 +49,18 @@ pub struct Said {
 }
 
 /// Something the brand's own account said on a case.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Answered {
     /// Which mention.
+    #[serde(with = "as_text")]
     pub mention: MentionId,
     /// As shown; may be empty.
     pub author: String,
     /// When it was published.
+    #[serde(with = "as_micros")]
     pub at: Timestamp,
     /// When we took it in, at or after `at`.
+    #[serde(with = "as_micros")]
     pub seen_at: Timestamp,
     /// The words.
     pub text: String,
@@ -65,6 +71,7 @@ pub struct Answered {
     /// A machine wrote it; it stops no clock.
     pub is_automatic: bool,
     /// Asks to go on elsewhere: the customer's turn.
+    #[serde(with = "as_number")]
     pub channel_move: Probability,
 }
 

@@ -70,6 +70,20 @@ pub(crate) mod as_level {
     }
 }
 
+/// For probabilities.
+pub(crate) mod as_number {
+    use model::Probability;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(value: &Probability, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_f32(value.get())
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Probability, D::Error> {
+        f32::deserialize(from).map(Probability::clamped)
+    }
+}
+
 /// For instants.
 pub(crate) mod as_micros {
     use model::Timestamp;

@@ -1,0 +1,151 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use casework::{Input, decide};
+use model::{CaseId, Timestamp};
+use runtime::{Phase, Shutdown};
+use store::{Doing, due};
+use tracing::{debug, warn};
+
+use crate::consumer::Horizon;
+use crate::desk::{Desk, Open, keep};
+use crate::store::{self as tables, SERVICE, TableError};
+
+/// How long claimed work is ours, by the service's clock.
+const LEASE: Duration = Duration::from_secs(30);
+/// Cases asked at once.
+const CLAIM_MAX: u32 = 200;
+/// The longest real time between looks: others may have planned something earlier.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
+/// Real time between two rounds of forgetting.
+const FORGET_EVERY: Duration = Duration::from_secs(600);
+/// Sent messages forgotten in one go.
+const FORGET_MAX: u32 = 10_000;
+
+/// What asks cases again when something falls due.
+pub(crate) struct Timers {
+    pub(crate) desk: Arc<Desk>,
+    pub(crate) horizon: Arc<Horizon>,
+    pub(crate) shutdown: Shutdown,
+    pub(crate) member: String,
+    pub(crate) remember: Duration,
+    pub(crate) early_for: Duration,
+}
+
+impl Timers {
+    /// Works until polling is to stop.
+    ///
+    /// # Errors
+    /// When the database fails for good.
+    pub(crate) async fn run(self) -> anyhow::Result<()> {
+        let _guard = self.shutdown.guard(Phase::StopPolling);
+        tokio::select! {
+            worked = self.work() => worked,
+            () = self.shutdown.reached(Phase::StopPolling) => Ok(()),
+        }
+    }
+
+    async fn work(&self) -> anyhow::Result<()> {
+        let mut forgot: Option<tokio::time::Instant> = None;
+        loop {
+            let now = self.horizon.until(self.desk.clock.now());
+            match self.round(now).await {
+                Ok(0) => self.rest(now).await?,
+                Ok(_) => {}
+                Err(error) if error.may_pass() => {
+                    debug!(%error, "asking due cases again soon");
+                    tokio::time::sleep(LOOK_AGAIN).await;
+                }
+                Err(error) => return Err(error).context("cannot tell what fell due"),
+            }
+            if forgot.is_none_or(|at| at.elapsed() >= FORGET_EVERY) {
+                forgot = Some(tokio::time::Instant::now());
+                if let Err(error) = self.forget().await {
+                    warn!(%error, "old rows stay for now");
+                }
+            }
+        }
+    }
+
+    /// Asks what is due at `now`; how many were asked.
+    async fn round(&self, now: Timestamp) -> Result<usize, TableError> {
+        let claimed = due::claim(&self.desk.store, SERVICE, &self.member, now, LEASE, CLAIM_MAX).await?;
+        for work in &claimed {
+            match self.ask(work, now).await {
+                Ok(()) => {}
+                // Comes again when the lease is over, at the latest.
+                Err(error) if error.may_pass() => debug!(%error, "case not asked"),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(claimed.len())
+    }
+
+    async fn ask(&self, work: &due::Claimed, now: Timestamp) -> Result<(), TableError> {
+        let bad = |e: model::Invalid| TableError::Damaged {
+            what: "due work",
+            id: work.due.key.clone(),
+            problem: e.to_string(),
+        };
+        let id: CaseId = work.due.key.parse().map_err(bad)?;
+        let mut tries = 0;
+        loop {
+            let mut tx = self.desk.store.begin().await?;
+            if !due::finish(&mut tx, SERVICE, work).await? {
+                // Moved or called off meanwhile.
+                return Ok(());
+            }
+            let Some(case) = tables::case(&mut *tx, id).await? else {
+                tx.commit().await.doing(|| "ending due work".into())?;
+                return Ok(());
+            };
+            let mut open = Open::read(case);
+            let decision =
+                decide(Some(&open.case), &Input::Due, now, self.desk.policies.of(&open.case.brand));
+            open.absorb(decision);
+            match keep(&self.desk, &mut tx, [&open], now).await {
+                Ok(()) => {}
+                Err(TableError::Conflict(_)) if tries < 5 => {
+                    tries += 1;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            }
+            tx.commit().await.doing(|| "telling what fell due".into())?;
+            self.desk.committed();
+            return Ok(());
+        }
+    }
+
+    async fn rest(&self, now: Timestamp) -> anyhow::Result<()> {
+        let next = match due::next_due(&self.desk.store, SERVICE).await {
+            Ok(next) => next,
+            Err(error) if error.may_pass() => None,
+            Err(error) => return Err(error).context("cannot see what is due next"),
+        };
+        let due = async {
+            match next {
+                // What the horizon holds back is looked at again soon.
+                Some(at) if at > now => self.desk.clock.sleep_until(at).await,
+                _ => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = due => {}
+            () = self.desk.planned.notified() => {}
+            () = tokio::time::sleep(LOOK_AGAIN) => {}
+        }
+        Ok(())
+    }
+
+    async fn forget(&self) -> Result<(), TableError> {
+        let now = self.desk.clock.now();
+        let before = |ago: Duration| now.plus_millis(-i64::try_from(ago.as_millis()).unwrap_or(i64::MAX));
+        tables::purge(&self.desk.store, before(self.remember), before(self.early_for)).await?;
+        while store::outbox::purge(&self.desk.store, SERVICE, before(self.remember), FORGET_MAX).await?
+            == u64::from(FORGET_MAX)
+        {}
+        Ok(())
+    }
+}

@@ -28,6 +28,8 @@ pub struct BareCopy {
     pub took: Duration,
     /// How long each commit took, from the last record handed over, in order.
     pub commits: Vec<Duration>,
+    /// Commits that found records still on their way, each of which costs 100 ms in the client: none.
+    pub undrained: u32,
 }
 
 impl BareCopy {
@@ -111,7 +113,7 @@ pub fn bare_copy(
             batch += 1;
         }
         let ending = Instant::now();
-        drain(&producer);
+        copy.undrained += u32::from(drain(&producer) > 0);
         let mut offsets = rdkafka::TopicPartitionList::new();
         for (partition, offset) in next {
             offsets

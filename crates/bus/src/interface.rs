@@ -43,8 +43,8 @@ pub enum CommitError {
     /// batches handed out before are void, the same records will come again.
     #[error("transaction aborted, its records come again: {0}")]
     Aborted(String),
-    /// The batch was of an older epoch; nothing was done and nothing is owed.
-    #[error("batch of an older epoch, dropped")]
+    /// The batch was of an older epoch, or was committed before; nothing was done and nothing is owed.
+    #[error("batch of an older epoch or committed before, dropped")]
     Stale,
     /// Another member took this one's place: this process must stop.
     #[error("fenced by a newer member: {0}")]

@@ -52,7 +52,7 @@ impl Draft {
                 seat.member, seat.group
             )));
         };
-        if member.epoch != token.epoch || self.void.contains(seat) {
+        if member.epoch != token.epoch || self.void.contains(seat) || self.is_behind(state, seat, token) {
             return Err(CommitError::Stale);
         }
         if let Err(reason) = self.check_commit(state, seat, token, outputs) {
@@ -70,6 +70,15 @@ impl Draft {
         Ok(())
     }
 
+    /// Whether a part of the batch was committed before.
+    fn is_behind(&self, state: &State, seat: &Seat, token: &BatchToken) -> bool {
+        token.next.iter().any(|(partition, next)| {
+            let key = (seat.group.clone(), *partition);
+            let committed = self.offsets.get(&key).copied().or_else(|| state.committed(&key.0, *partition));
+            committed.is_some_and(|committed| *next <= committed)
+        })
+    }
+
     fn check_commit(
         &self,
         state: &State,
@@ -77,17 +86,9 @@ impl Draft {
         token: &BatchToken,
         outputs: &[Outgoing],
     ) -> Result<(), String> {
-        for (partition, next) in &token.next {
+        for partition in token.next.keys() {
             if !state.groups.member(seat).is_some_and(|m| m.owned.contains(partition)) {
                 return Err(format!("partition {} of {} is not ours", partition.number, partition.topic));
-            }
-            let key = (seat.group.clone(), *partition);
-            let committed = self.offsets.get(&key).copied().or_else(|| state.committed(&key.0, *partition));
-            if committed.is_some_and(|committed| *next < committed) {
-                return Err(format!(
-                    "offset {next} of partition {} of {} lies before what is committed",
-                    partition.number, partition.topic
-                ));
             }
         }
         for (index, outgoing) in outputs.iter().enumerate() {

@@ -479,3 +479,75 @@ impl ConsumerContext for Context {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use model::Timestamp;
+
+    use super::*;
+    use crate::{Headers, Position, Record};
+
+    const fn partition(number: i32) -> Partition {
+        Partition { topic: Topic::Mentions, number }
+    }
+
+    fn received(number: i32, offset: i64) -> Received {
+        let key = Bytes::from_static(b"key");
+        let record = Record { key, value: None, headers: Headers::new(), at: Timestamp::EPOCH };
+        Received { position: Position::new(partition(number), offset), record }
+    }
+
+    fn places(polled: &Polled) -> Vec<(i32, i64)> {
+        polled.records.iter().map(|r| (r.position.partition.number, r.position.offset)).collect()
+    }
+
+    #[test]
+    fn changes_of_the_assignment_come_before_records() {
+        let mut inbox = Inbox { assigned: vec![partition(1)], ..Inbox::default() };
+        inbox.put(vec![received(1, 5), received(1, 6)]);
+        let first = inbox.take(10).unwrap();
+        assert_eq!((first.assigned, first.records.len()), (vec![partition(1)], 0));
+        let second = inbox.take(1).unwrap();
+        assert_eq!((places(&second), second.token.next[&partition(1)]), (vec![(1, 5)], 6));
+        assert_eq!(places(&inbox.take(10).unwrap()), [(1, 6)]);
+        assert!(inbox.take(10).is_none());
+        assert_eq!(inbox.bytes, 0);
+    }
+
+    #[test]
+    fn lost_partitions_take_their_records_with_them() {
+        let mut inbox = Inbox {
+            owned: [partition(1), partition(2)].into(),
+            assigned: vec![partition(2)],
+            ..Inbox::default()
+        };
+        inbox.put(vec![received(1, 5), received(2, 9), received(1, 6)]);
+        inbox.give_up(&[partition(1), partition(2)].into());
+        let told = inbox.take(10).unwrap();
+        assert_eq!((told.assigned, told.revoked), (vec![], vec![partition(1)]), "nobody was told of 2");
+        assert!(inbox.take(10).is_none());
+        assert_eq!(inbox.bytes, 0);
+    }
+
+    #[test]
+    fn records_from_before_a_seek_or_a_rewind_are_dropped() {
+        let mut inbox = Inbox::default();
+        inbox.seeks.insert(partition(1), 0);
+        inbox.put(vec![received(1, 5), received(2, 9)]);
+        assert_eq!(places(&inbox.take(10).unwrap()), [(2, 9)]);
+        inbox.rewind = true;
+        inbox.put(vec![received(2, 10)]);
+        assert!(inbox.take(10).is_none());
+    }
+
+    #[test]
+    fn what_is_void_is_of_an_older_epoch() {
+        let mut inbox = Inbox::default();
+        inbox.put(vec![received(1, 5)]);
+        let before = inbox.take(1).unwrap().token.epoch;
+        inbox.put(vec![received(1, 6)]);
+        inbox.void();
+        assert!(inbox.epoch > before && inbox.take(1).is_none());
+    }
+}

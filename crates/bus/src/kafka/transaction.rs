@@ -114,7 +114,8 @@ impl Transactions {
 
     /// Empties the queue, adds the progress and commits.
     fn end(&self, offsets: &TopicPartitionList, member: &ConsumerGroupMetadata) -> Result<(), Failure> {
-        drain(&self.producer);
+        let undrained = drain(&self.producer);
+        debug_assert_eq!(undrained, 0, "nobody else sends");
         if offsets.count() > 0 {
             // The same arguments each time: only then may it be repeated.
             self.repeated(|| self.producer.send_offsets_to_transaction(offsets, member, Timeout::Never))
@@ -147,12 +148,13 @@ impl Transactions {
     }
 }
 
-/// Waits until everything is delivered. `commit_transaction` would do so too, but looks only each 100 ms
-/// while something is on its way: every commit would cost that.
-pub(crate) fn drain<C: ProducerContext + 'static>(producer: &ThreadedProducer<C>) {
+/// Waits until everything is delivered; gives what still is not, which is none. `commit_transaction` would
+/// wait too, but looks only each 100 ms while something is on its way: every commit would cost that.
+pub(crate) fn drain<C: ProducerContext + 'static>(producer: &ThreadedProducer<C>) -> i32 {
     // Sends what lingers; the outcome is read from the count below.
     let _ = producer.flush(Duration::ZERO);
     while producer.in_flight_count() > 0 {
         std::thread::sleep(DRAIN_STEP);
     }
+    producer.in_flight_count()
 }

@@ -170,7 +170,7 @@ pub(crate) async fn a_scan_is_complete_though_offsets_have_gaps(world: &mut dyn 
     let second = everything_of(&*reader, partition).await[1].position.offset;
     let part = reader.scan(partition, second, second + 1, 10).await.unwrap();
     assert_eq!((values(&part.records), part.next), (vec!["1".to_owned()], second + 1));
-    assert_eq!(reader.watermarks(partition).await.unwrap().high, end, "everything is decided");
+    assert!(reader.watermarks(partition).await.unwrap().high >= end, "everything is decided");
     step.close().await.unwrap();
 }
 
@@ -266,6 +266,18 @@ pub(crate) async fn a_zombie_is_refused(world: &mut dyn World) {
     let polled = poll_records(&*heir, 1).await;
     heir.commit(polled.token, Vec::new()).await.unwrap();
     heir.close().await.unwrap();
+}
+
+pub(crate) async fn a_batch_committed_twice_counts_once(world: &mut dyn World) {
+    let log = log_with(world, &[MENTIONS, VERDICTS], 2).await;
+    publish(&*log, numbered(MENTIONS, 20)).await;
+    let step = log.step(step_settings("m", &[MENTIONS])).await.unwrap();
+    let polled = poll_records(&*step, 20).await;
+    step.commit(polled.token.clone(), copies(&polled.records)).await.unwrap();
+    let again = step.commit(polled.token, copies(&polled.records)).await;
+    assert!(matches!(again, Err(CommitError::Stale)), "{again:?}");
+    assert_eq!(everything(&*log, VERDICTS).await.len(), 20);
+    step.close().await.unwrap();
 }
 
 pub(crate) async fn a_batch_from_before_a_rebalance_is_refused(world: &mut dyn World) {

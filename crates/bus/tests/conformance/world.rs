@@ -45,6 +45,7 @@ macro_rules! for_each_case {
             an_aborted_commit_leaves_nothing_and_its_records_come_again
             a_poison_record_goes_to_the_dead_letters_with_the_batch
             a_zombie_is_refused
+            a_batch_committed_twice_counts_once
             a_batch_from_before_a_rebalance_is_refused
             outputs_of_two_members_come_exactly_once_through_rebalances
             the_next_batch_may_be_polled_while_one_is_committed

@@ -8,6 +8,7 @@ use runtime::Secret;
 use runtime::brands::{self, Brand};
 use serde::{Deserialize, Serialize};
 use sources::CsvMap;
+use sources::signature::{self, SECRETS_MAX, Scheme};
 use url::Url;
 
 /// The connector that counts what names none.
@@ -139,11 +140,14 @@ impl Default for PollConfig {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct WebhookConfig {
-    /// How deliveries are signed: `standard`, `slack`, `github`, `meta`, `x`, `discourse`, `zendesk`,
-    /// `chatwoot`, `intercom`, `websub`; `none` trusts the address alone.
+    /// How deliveries are signed: `standard-webhooks`, `slack`, `github`, `meta`, `x`, `discourse`,
+    /// `zendesk`, `chatwoot`, `intercom`, `websub`; empty: as the kind's own source signs; `none` trusts
+    /// whoever knows the address.
     pub scheme: String,
     /// The secrets in force: one, or two while they are changed.
     pub secrets: Vec<Secret<String>>,
+    /// What Meta's subscription challenge must show.
+    pub verify_token: Option<Secret<String>>,
 }
 
 /// History in files.
@@ -163,6 +167,38 @@ pub(crate) struct Connector {
     pub brand: Option<BrandId>,
     pub keep_raw: bool,
     pub csv_map: Option<CsvMap>,
+    pub webhook: Option<Webhook>,
+}
+
+/// How deliveries to a connector are believed.
+#[derive(Debug, Clone)]
+pub(crate) struct Webhook {
+    /// None: whoever knows the address.
+    pub scheme: Option<Scheme>,
+    pub secrets: Vec<signature::Secret>,
+    pub verify_token: Option<Secret<String>>,
+}
+
+impl WebhookConfig {
+    fn checked(&self, kind: SourceKind) -> anyhow::Result<Webhook> {
+        let scheme = match self.scheme.as_str() {
+            "none" => None,
+            "" => Some(Scheme::of(kind).with_context(|| {
+                format!("webhook.scheme: '{kind}' signs nothing of its own; name a scheme, or 'none'")
+            })?),
+            name => Some(Scheme::named(name).with_context(|| {
+                let known: Vec<_> = Scheme::ALL.iter().map(|s| s.name).collect();
+                format!("webhook.scheme: unknown scheme '{name}'; known are none, {}", known.join(", "))
+            })?),
+        };
+        let secrets: Vec<_> = self.secrets.iter().map(|s| signature::Secret::new(s.expose())).collect();
+        ensure!(
+            scheme.is_none() || !secrets.is_empty(),
+            "webhook.secrets: needs one, or two while they change"
+        );
+        ensure!(secrets.len() <= SECRETS_MAX, "webhook.secrets: needs at most {SECRETS_MAX}");
+        Ok(Webhook { scheme, secrets, verify_token: self.verify_token.clone() })
+    }
 }
 
 /// Column to field, as the decoder of tables wants it.
@@ -221,6 +257,10 @@ impl ConnectorConfig {
             brand: self.brand.as_deref().map(BrandId::parse).transpose()?,
             keep_raw: !self.forget_raw,
             csv_map: csv_map(&self.csv_map)?,
+            webhook: match (&self.webhook, kind) {
+                (Some(webhook), Some(kind)) => Some(webhook.checked(kind)?),
+                _ => None,
+            },
         })
     }
 }

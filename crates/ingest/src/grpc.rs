@@ -72,7 +72,7 @@ async fn confirm(intake: &Intake, group: Vec<Ready>) -> Vec<wire::PublishRespons
         };
         responses.push(wire::PublishResponse { request_id: ready.request_id, items: Vec::new(), refusal });
     }
-    match intake.confirm(prepared).await {
+    match intake.confirm(&mut prepared).await {
         Ok(ended) => {
             let waiting = responses.iter_mut().filter(|r| r.refusal.is_none());
             for (response, items) in waiting.zip(ended) {

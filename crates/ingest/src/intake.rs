@@ -110,9 +110,9 @@ impl Intake {
     pub async fn take(&self, connector: &str, bodies: Vec<Body>) -> anyhow::Result<Vec<Vec<Ended>>> {
         let connector = self.connector(connector)?.id.clone();
         let _room = self.room(bodies.iter().map(|b| b.bytes.len()).sum()).await;
-        let prepared =
-            bodies.into_iter().map(|body| self.prepare_whole(&connector, body)).collect::<Result<_, _>>()?;
-        Ok(self.confirm(prepared).await?)
+        let prepared = bodies.into_iter().map(|body| self.prepare_whole(&connector, body));
+        let mut prepared = prepared.collect::<Result<Vec<_>, _>>()?;
+        Ok(self.confirm(&mut prepared).await?)
     }
 
     pub(crate) fn connector(&self, name: &str) -> Result<&Connector, UnknownConnector> {
@@ -170,7 +170,8 @@ impl Intake {
     ///
     /// # Errors
     /// When the log did not confirm in time; every item is then counted as rejected, and the sender told.
-    pub(crate) async fn confirm(&self, bodies: Vec<Prepared>) -> Result<Vec<Vec<Ended>>, BusError> {
+    /// The same bodies may be given again.
+    pub(crate) async fn confirm(&self, bodies: &mut [Prepared]) -> Result<Vec<Vec<Ended>>, BusError> {
         let items: u64 = bodies.iter().map(|b| b.items.len() as u64).sum();
         self.0.account.accepted(HOP, items);
         match self.publish(bodies).await {
@@ -187,10 +188,10 @@ impl Intake {
         }
     }
 
-    async fn publish(&self, mut bodies: Vec<Prepared>) -> Result<(Vec<Vec<Ended>>, Counts), BusError> {
+    async fn publish(&self, bodies: &mut [Prepared]) -> Result<(Vec<Vec<Ended>>, Counts), BusError> {
         let now = self.now();
-        self.decide(&mut bodies);
-        let raws = self.publish_raw(&bodies, now).await?;
+        self.decide(bodies);
+        let raws = self.publish_raw(bodies, now).await?;
         let mut outgoing = Vec::new();
         // Per body and item: its record's place among the outgoing, where it has one.
         let mut places: Vec<Vec<Option<usize>>> = Vec::with_capacity(bodies.len());

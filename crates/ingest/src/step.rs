@@ -65,12 +65,19 @@ pub struct Feed {
     decoder: StreamDecoder,
     /// Bytes read before the present body.
     base: u64,
+    /// Added to line numbers: an input that is read on from the middle did not begin there.
+    line_shift: u64,
 }
 
 impl Feed {
     /// At the beginning of an input of `kind`.
     pub fn new(kind: SourceKind) -> Self {
-        Self { decoder: StreamDecoder::new(kind), base: 0 }
+        Self { decoder: StreamDecoder::new(kind), base: 0, line_shift: 0 }
+    }
+
+    /// Line numbers from here on are `lines` higher than the decoder counts.
+    pub(crate) fn shift_lines(&mut self, lines: u64) {
+        self.line_shift = lines;
     }
 }
 
@@ -91,7 +98,8 @@ pub(crate) fn decode(
         received_at: body.received_at,
         csv_map: body.csv_map.as_ref().or(connector.csv_map.as_ref()),
     };
-    let mut reading = Reading { body: &body.bytes, base: feed.base, items: Vec::new() };
+    let mut reading =
+        Reading { body: &body.bytes, base: feed.base, line_shift: feed.line_shift, items: Vec::new() };
     // Line by line, so that items stand in the order of their records.
     for line in body.bytes.split_inclusive(|byte| *byte == b'\n') {
         reading.take(feed.decoder.push(line, &ctx));
@@ -122,6 +130,7 @@ pub(crate) fn decide(items: &mut [Item], connector: &Connector, matching: &Match
 struct Reading<'a> {
     body: &'a Bytes,
     base: u64,
+    line_shift: u64,
     items: Vec<Item>,
 }
 
@@ -134,7 +143,11 @@ impl Reading<'_> {
                 detail: refusal.reason.to_string(),
                 location: match refusal.location {
                     Location::Whole => String::new(),
-                    place => place.to_string(),
+                    Location::Line(line) => Location::Line(line + self.line_shift).to_string(),
+                    Location::Item { line, item } => {
+                        Location::Item { line: line + self.line_shift, item }.to_string()
+                    }
+                    place @ Location::Offset(_) => place.to_string(),
                 },
                 bytes: self.bytes_of(&refusal.bytes),
             }));

@@ -36,6 +36,7 @@ pub(crate) struct World {
 pub(crate) struct Running {
     pub parts: Parts,
     pub address: SocketAddr,
+    pub web: SocketAddr,
     pub task: JoinHandle<anyhow::Result<()>>,
 }
 
@@ -79,8 +80,9 @@ impl World {
             account: Account::new(),
             net: Net::default(),
         };
-        let listener = parts.net.bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
-        let address = listener.local_addr().unwrap();
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let (grpc, http) = (parts.net.bind(any).await.unwrap(), parts.net.bind(any).await.unwrap());
+        let (address, web) = (grpc.local_addr().unwrap(), http.local_addr().unwrap());
         let deps = Deps {
             log: self.log.clone(),
             store: self.store.clone(),
@@ -88,9 +90,9 @@ impl World {
             brands: vec![acme()],
             parts: parts.clone(),
         };
-        let task = tokio::spawn(serve(config, listener, deps));
+        let task = tokio::spawn(serve(config, grpc, Some(http), deps));
         tokio::time::timeout(PATIENCE, parts.health.ready()).await.unwrap();
-        Running { parts, address, task }
+        Running { parts, address, web, task }
     }
 
     pub(crate) async fn all(&self, topic: Topic) -> Vec<Received> {

@@ -200,6 +200,14 @@ impl Net {
             .context("cannot set up the HTTP client")
     }
 
+    /// Does an `authorization` header show the token that callers must show? For HTTP; gRPC is guarded by
+    /// [`Net::serve_grpc`] itself.
+    pub fn admits(&self, authorization: Option<&[u8]>) -> bool {
+        let Some(token) = &self.config.token else { return true };
+        let expected = format!("Bearer {}", token.expose());
+        authorization.is_some_and(|shown| bool::from(shown.ct_eq(expected.as_bytes())))
+    }
+
     fn server(&self) -> anyhow::Result<Server> {
         let mut server = Server::builder()
             .concurrency_limit_per_connection(self.config.calls_per_connection_max)
@@ -359,6 +367,8 @@ mod tests {
         let tls = TlsConfig { cert: Some("a.pem".into()), ..TlsConfig::default() };
         let error = Net::new(NetConfig { tls: Some(tls), ..NetConfig::default() }).unwrap_err();
         assert!(error.to_string().contains("go together"));
+        assert!(with_token(Some("a")).admits(Some(b"Bearer a")) && with_token(None).admits(None));
+        assert!(!with_token(Some("a")).admits(Some(b"Bearer b")) && !with_token(Some("a")).admits(None));
         let bad = NetConfig { token: Some(Secret::new("a\nb".into())), ..NetConfig::default() };
         assert!(Net::new(bad).is_err());
     }

@@ -1,8 +1,8 @@
 //! Keys that recognise repeats of the same words.
 
 use model::Dedup;
-use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
+use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfkc_quick};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Which form of [`simhash`] the keys have; keys of different versions are never compared.
@@ -51,15 +51,8 @@ pub fn simhash(norm: &str) -> Option<u64> {
     if norm.len() < SIMHASH_WORDS_MIN {
         return None;
     }
-    let mut counts = [0_i32; 64];
-    let mut grams = 0_u32;
-    let mut add = |gram: &[u8]| {
-        let hash = xxh3_64(gram);
-        for (bit, count) in counts.iter_mut().enumerate() {
-            *count += (((hash >> bit) & 1) as i32) * 2 - 1;
-        }
-        grams += 1;
-    };
+    let mut votes = Votes::default();
+    let mut add = |gram: &[u8]| votes.add(xxh3_64(gram));
     if norm.chars().take(200).filter(|c| without_gaps(*c)).count() > 4 {
         let starts: Vec<usize> = norm.char_indices().map(|(i, _)| i).chain([norm.len()]).collect();
         if starts.len() <= SIMHASH_WORDS_MIN + 5 {
@@ -88,8 +81,36 @@ pub fn simhash(norm: &str) -> Option<u64> {
             }
         }
     }
-    let bits = counts.iter().enumerate().filter(|(_, c)| **c > 0);
-    (grams > 0).then(|| bits.fold(0, |hash, (bit, _)| hash | (1 << bit)))
+    (votes.cast > 0).then(|| votes.majority())
+}
+
+/// How many hashes have each bit set: 64 counters that are added to at once, the n-th word holding the
+/// n-th binary digit of all of them.
+#[derive(Default)]
+struct Votes {
+    digits: [u64; 24],
+    cast: u32,
+}
+
+impl Votes {
+    fn add(&mut self, hash: u64) {
+        self.cast += 1;
+        let mut carry = hash;
+        for digit in &mut self.digits {
+            if carry == 0 {
+                return;
+            }
+            (*digit, carry) = (*digit ^ carry, *digit & carry);
+        }
+    }
+
+    /// The bits that more than half of the hashes have.
+    fn majority(&self) -> u64 {
+        let count = |bit: usize| {
+            self.digits.iter().enumerate().fold(0_u32, |n, (i, d)| n | ((((d >> bit) & 1) as u32) << i))
+        };
+        (0..64).filter(|bit| count(*bit) * 2 > self.cast).fold(0, |hash, bit| hash | (1 << bit))
+    }
 }
 
 /// Both keys of a text.
@@ -124,17 +145,30 @@ fn ends_with_scheme(before: &str) -> bool {
 
 fn fold(text: &str, out: &mut String) {
     if text.is_ascii() {
+        let mut gap = out.ends_with(' ');
         for b in text.bytes() {
             if b.is_ascii_alphanumeric() || b == b'_' {
                 out.push(b.to_ascii_lowercase() as char);
-            } else if !out.ends_with(' ') {
+                gap = false;
+            } else if !gap {
                 out.push(' ');
+                gap = true;
             }
         }
         return;
     }
-    for c in text.nfkc() {
-        if c.is_alphanumeric() || c == '_' || c == '\u{200d}' || is_combining_mark(c) {
+    if is_nfkc_quick(text.chars()) == IsNormalized::Yes {
+        fold_chars(text.chars(), out);
+    } else {
+        fold_chars(text.nfkc(), out);
+    }
+}
+
+fn fold_chars(chars: impl Iterator<Item = char>, out: &mut String) {
+    for c in chars {
+        if c.is_ascii_alphanumeric() {
+            out.push(c.to_ascii_lowercase());
+        } else if c.is_alphanumeric() || c == '_' || c == '\u{200d}' || is_combining_mark(c) {
             out.extend(c.to_lowercase());
         } else if !is_format(c) && !out.ends_with(' ') {
             out.push(' ');

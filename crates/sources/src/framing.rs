@@ -9,6 +9,9 @@ pub const DOCUMENT_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Without a line end in this many bytes a `[` begins an array that is read element by element.
 const PEEK_BYTES: usize = 64 * 1024;
 
+/// A first line that is open deeper than this is an attack, not the start of a document.
+const DEPTH_MAX: u64 = 128;
+
 /// How the input of a kind is cut into records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Framing {
@@ -242,7 +245,7 @@ impl Framer {
         }
         let long = if first == b'[' { Mode::Array } else { Mode::Document };
         let Some(line_end) = line_end else {
-            if first == b'[' && left.len() > PEEK_BYTES {
+            if first == b'[' && left.len() > PEEK_BYTES && depth_of(left) <= DEPTH_MAX {
                 self.enter(Mode::Array);
             } else if end || left.len() > RECORD_BYTES_MAX {
                 self.mode = Mode::Lines;
@@ -252,7 +255,7 @@ impl Framer {
         let first_line = left[..line_end].trim_ascii();
         let mut nesting = Nesting::default();
         first_line.iter().for_each(|b| nesting.step(*b));
-        let whole_or_damaged = nesting.depth == 0 || nesting.in_string;
+        let whole_or_damaged = nesting.depth == 0 || nesting.depth > DEPTH_MAX || nesting.in_string;
         let next = left[line_end..].trim_ascii_start().first().copied();
         if !whole_or_damaged && next.is_none() && !end {
             // The next line tells whether this one was meant to end here.
@@ -558,6 +561,12 @@ impl Framer {
             self.consume(self.left().len());
         }
     }
+}
+
+fn depth_of(text: &[u8]) -> u64 {
+    let mut nesting = Nesting::default();
+    text.iter().for_each(|b| nesting.step(*b));
+    nesting.depth
 }
 
 /// How deep a JSON text is nested after the bytes seen so far.

@@ -30,11 +30,7 @@ pub(crate) fn to_text(html: &str) -> String {
                 push_break(&mut raw, 2);
             }
             "div" | "li" | "tr" | "dt" | "dd" | "hr" | "option" | "figure" => push_break(&mut raw, 1),
-            "td" | "th" => {
-                if !raw.is_empty() && !raw.ends_with(char::is_whitespace) {
-                    raw.push(' ');
-                }
-            }
+            "td" | "th" if !raw.is_empty() && !raw.ends_with(char::is_whitespace) => raw.push(' '),
             "img" => {
                 if let Some(alt) = tag.attribute("alt") {
                     raw.push_str(&alt.replace(['<', '>'], " "));
@@ -58,14 +54,9 @@ pub(crate) fn links(html: &str) -> Vec<String> {
             continue;
         };
         rest = &rest[tag.len..];
-        if tag.name == "a" && !tag.closing {
-            if let Some(href) = tag.attribute("href") {
-                let href = decode_entities(&href).into_owned();
-                if href.starts_with("http://") || href.starts_with("https://") {
-                    found.push(href);
-                }
-            }
-        }
+        let href = (tag.name == "a" && !tag.closing).then(|| tag.attribute("href")).flatten();
+        let href = href.map(|h| decode_entities(&h).into_owned());
+        found.extend(href.filter(|h| h.starts_with("http://") || h.starts_with("https://")));
     }
     found
 }

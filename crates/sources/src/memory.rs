@@ -16,10 +16,9 @@ impl Memory {
     pub(crate) fn learn(&mut self, local: String, global: String) {
         if self.known.insert(local.clone(), global).is_none() {
             self.order.push_back(local);
-            if self.order.len() > MEMORY_MAX {
-                if let Some(oldest) = self.order.pop_front() {
-                    self.known.remove(&oldest);
-                }
+            let over = self.order.len() > MEMORY_MAX;
+            if let Some(oldest) = over.then(|| self.order.pop_front()).flatten() {
+                self.known.remove(&oldest);
             }
         }
     }

@@ -139,14 +139,9 @@ impl<'a> Out<'a> {
         self.decoded.refusals.push(Refusal { location, reason, bytes: self.bytes.clone() });
     }
 
-    /// How many events there are so far.
-    pub(crate) fn events(&self) -> usize {
-        self.decoded.events.len()
-    }
-
-    /// How many refusals there are so far.
-    pub(crate) fn refused(&self) -> usize {
-        self.decoded.refusals.len()
+    /// How many things were recorded so far, of whatever sort.
+    pub(crate) fn told(&self) -> usize {
+        self.decoded.events.len() + self.decoded.refusals.len() + self.decoded.ignored.len()
     }
 
     /// Records a valid delivery without a mention.

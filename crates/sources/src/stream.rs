@@ -58,7 +58,12 @@ fn on_piece(
         Piece::Record(record) => {
             let bytes = record.offset..record.offset + record.bytes.len() as u64;
             let mut out = Out::new(kind, ctx, memory, decoded, record.line, bytes);
+            let before = out.told();
             if kinds::record(record, columns, &mut out) {
+                if out.told() == before {
+                    // A valid body that holds nothing, for example an empty page.
+                    out.ignore("empty");
+                }
                 decoded.records += 1;
             }
             return;

@@ -14,10 +14,9 @@ pub(crate) fn parse(text: &str) -> Option<Timestamp> {
     if let Some(at) = iso(text) {
         return Some(at);
     }
-    if text.bytes().all(|b| b.is_ascii_digit() || b == b'.' || b == b'-') {
-        if let Ok(number) = text.parse::<f64>() {
-            return from_number(number);
-        }
+    let digits = text.bytes().all(|b| b.is_ascii_digit() || b == b'.' || b == b'-');
+    if let Some(number) = digits.then(|| text.parse::<f64>().ok()).flatten() {
+        return from_number(number);
     }
     twitter(text).or_else(|| day_first(text)).or_else(|| rfc2822(text))
 }

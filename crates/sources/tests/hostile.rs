@@ -1,5 +1,7 @@
 //! Nothing that comes in makes a decoder panic, and everything that comes in is accounted for.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
 mod common;
 
 use common::{check_event, decoded, decoded_in_chunks, decoded_with, files, read, shared};

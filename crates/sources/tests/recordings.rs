@@ -1,6 +1,8 @@
 //! Every recording of a source decodes without loss. The recordings lie beside the repository; without
 //! them these tests print one line and pass. The file `docs/recordings.md` is the table they make.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
 mod common;
 
 use std::collections::BTreeMap;

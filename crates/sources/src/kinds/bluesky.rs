@@ -264,10 +264,13 @@ fn draft<'p>(
     draft.edited_at = (op == MentionOp::Edited).then_some(at);
     draft.witnessed_at = Some(at);
     draft.permalink = Some(format!("https://bsky.app/profile/{did}/post/{}", commit.rkey));
-    let id_of = |r: &Option<StrongRef>| r.as_ref()?.uri.as_deref().map(|uri| out.mention_id(uri));
     if let Some(reply) = &post.reply {
-        draft.refs.root = id_of(&reply.root);
-        draft.refs.reply_to = id_of(&reply.parent);
+        let uri = |r: &'_ Option<StrongRef>| r.as_ref().and_then(|r| r.uri.clone());
+        let (root, parent) = (uri(&reply.root), uri(&reply.parent));
+        draft.refs.root = root.as_deref().map(|uri| out.mention_id(uri));
+        // First answers are the most frequent.
+        draft.refs.reply_to =
+            if parent == root { draft.refs.root } else { parent.map(|uri| out.mention_id(&uri)) };
         draft.refs.conversation = reply.root.as_ref().and_then(|r| r.uri.clone());
     }
     if post.labels.as_ref().is_some_and(|l| !l.values.is_empty()) {

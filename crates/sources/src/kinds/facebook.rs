@@ -159,10 +159,9 @@ fn graph(value: &Value, out: &mut Out<'_>, depth: usize) {
     } else {
         return out.refuse(RefusalReason::UnknownShape("needs an object"));
     }
-    if depth < DEPTH_MAX {
-        if let Some(answers) = value.get("comments").filter(|c| c.get("data").is_some()) {
-            graph(answers, out, depth + 1);
-        }
+    let answers = value.get("comments").filter(|c| depth < DEPTH_MAX && c.get("data").is_some());
+    if let Some(answers) = answers {
+        graph(answers, out, depth + 1);
     }
 }
 

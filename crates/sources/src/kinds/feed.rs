@@ -273,18 +273,16 @@ impl Walk {
             }
             "title" | "atom:title" => keep(&mut entry.title),
             "dc:title" => keep(&mut entry.title),
-            "content:encoded" | "content" | "atom:content" | "xhtml:body" => {
-                // Feeds of reviews send the words as text and again as HTML.
-                if entry.content.is_none() || field.kind.as_deref() == Some("text") {
-                    entry.content = owned().or(entry.content.take());
-                }
+            // Feeds of reviews send the words as text and again as HTML.
+            "content:encoded" | "content" | "atom:content" | "xhtml:body"
+                if entry.content.is_none() || field.kind.as_deref() == Some("text") =>
+            {
+                entry.content = owned().or(entry.content.take());
             }
             "description" | "summary" | "atom:summary" | "dc:description" => keep(&mut entry.summary),
-            "author" | "dc:creator" | "atom:author" | "itunes:author" => {
-                if entry.author.is_none() {
-                    let (name, url) = person(words);
-                    (entry.author, entry.author_url) = (name, url);
-                }
+            "author" | "dc:creator" | "atom:author" | "itunes:author" if entry.author.is_none() => {
+                let (name, url) = person(words);
+                (entry.author, entry.author_url) = (name, url);
             }
             "pubDate" | "published" | "dc:date" | "issued" | "created" | "dcterms:created" => {
                 entry.published = entry.published.or_else(|| when::parse(words));

@@ -42,7 +42,7 @@ fn conversation(item: &Value, with_first: bool, out: &mut Out<'_>) {
     let Some(id) = json::id(item, "id") else {
         return out.refuse(RefusalReason::MissingField("data.item.id"));
     };
-    let before = (out.events(), out.refused());
+    let before = out.told();
     let first = item.get("source").or(item.get("conversation_message")).filter(|f| f.is_object());
     let first_id = first.and_then(|f| json::id(f, "id")).map(|m| format!("{id}/{m}"));
     if let (Some(first), Some(first_id)) = (first, &first_id) {
@@ -59,7 +59,7 @@ fn conversation(item: &Value, with_first: bool, out: &mut Out<'_>) {
             None => out.refuse(RefusalReason::MissingField("conversation_parts.id")),
         }
     }
-    if before == (out.events(), out.refused()) {
+    if before == out.told() {
         out.ignore("no_words");
     }
 }

@@ -373,7 +373,7 @@ fn simple(line: Line<'_>, out: &mut Out<'_>) -> Result<(), RefusalReason> {
         place: line.place,
     };
     let counts = (line.likes, line.reposts, line.replies, line.views);
-    draft.engagement = (counts != (None, None, None, None)).then(|| Engagement {
+    draft.engagement = (counts != (None, None, None, None)).then_some(Engagement {
         likes: line.likes,
         reposts: line.reposts,
         replies: line.replies,

@@ -36,6 +36,9 @@ enum Command {
     /// Find bursts in a series, or forecast how far a thread will spread
     #[command(subcommand)]
     Detect(detection::Detect),
+    /// Run the whole system in one process, on a story, a recording or a live source
+    #[cfg(feature = "cluster")]
+    Dev(cluster::dev::DevArgs),
     /// Send a recording, or a built-in story, into a running ingest
     #[cfg(feature = "cluster")]
     Replay(cluster::replay::ReplayArgs),
@@ -57,6 +60,8 @@ fn main() -> ExitCode {
         Command::Train(args) => text::train::run(args),
         Command::Evaluate(args) => text::evaluate::run(args),
         Command::Detect(command) => detection::run(command),
+        #[cfg(feature = "cluster")]
+        Command::Dev(args) => cluster::block_on(cluster::dev::run(args)),
         #[cfg(feature = "cluster")]
         Command::Replay(args) => cluster::block_on(cluster::replay::run(args)),
         #[cfg(feature = "cluster")]

@@ -115,6 +115,18 @@ pub fn read(recording: Recording, one_by_one: bool, skip: u64, progress: Progres
     parcels
 }
 
+/// The time of the first record, in time order; the epoch where nobody can look ahead.
+///
+/// # Errors
+/// When the recording cannot be read.
+pub async fn first_at(recording: Recording) -> anyhow::Result<Timestamp> {
+    if recording.path == Path::new("-") {
+        return Ok(Timestamp::EPOCH);
+    }
+    let mut parcels = read(recording, true, 0, ProgressBar::hidden());
+    Ok(parcels.recv().await.transpose()?.map_or(Timestamp::EPOCH, |p| p.first_at))
+}
+
 struct Reading {
     recording: Recording,
     one_by_one: bool,

@@ -2,6 +2,7 @@
 
 pub mod alerts;
 pub mod cases;
+pub mod dev;
 mod feed;
 pub mod replay;
 mod wire;

@@ -66,6 +66,11 @@ pub struct Shape {
 }
 
 impl Shape {
+    /// The recording itself says whom each record is about.
+    pub fn names_brands(&self) -> bool {
+        self.map.iter().any(|pair| pair.split_once('=').is_some_and(|(_, field)| field.trim() == "brand"))
+    }
+
     /// The recording at `path`, read like this.
     ///
     /// # Errors

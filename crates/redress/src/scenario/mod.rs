@@ -76,3 +76,53 @@ impl Scenario {
         self.arrivals.into_iter()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use model::{TenantId, Transport, Visibility};
+    use sources::{DecodeContext, StreamDecoder};
+
+    use super::*;
+
+    #[test]
+    fn every_body_of_the_broken_guitar_decodes_and_the_thread_hangs_together() {
+        let story = Scenario::build(Name::BrokenGuitar, Timestamp::from_seconds(1_772_431_200), SEED);
+        let tenant = TenantId::slugify("test");
+        let mut decoders: BTreeMap<&str, StreamDecoder> = BTreeMap::new();
+        let mut threads: BTreeMap<model::MentionId, usize> = BTreeMap::new();
+        let (mut posts, mut private, mut last) = (0, 0, Timestamp::MIN);
+        for arrival in story.into_arrivals() {
+            assert!(arrival.at >= last, "arrivals are in time order");
+            last = arrival.at;
+            let context = DecodeContext {
+                tenant: &tenant,
+                connector: "scenario",
+                instance: arrival.instance,
+                transport: Transport::Backfill,
+                received_at: arrival.at,
+                csv_map: None,
+            };
+            let decoder = decoders.entry(arrival.kind.name()).or_insert_with(|| StreamDecoder::new(arrival.kind));
+            let decoded = decoder.push(&arrival.body, &context);
+            assert!(decoded.refusals.is_empty(), "{:?}: {}", decoded.refusals, String::from_utf8_lossy(&arrival.body));
+            for event in decoded.events {
+                posts += 1;
+                private += usize::from(event.mention.as_ref().is_some_and(|m| m.visibility == Visibility::Private));
+                *threads.entry(event.thread_root()).or_default() += 1;
+            }
+        }
+        let largest = threads.values().max().copied().unwrap_or(0);
+        assert!((20_000..80_000).contains(&posts), "{posts} posts");
+        assert_eq!(private, 2, "the customer's two letters");
+        assert!((300..4_000).contains(&largest), "the song's thread has {largest}");
+    }
+
+    #[test]
+    fn the_same_seed_tells_the_same_story() {
+        let told = |seed| Scenario::build(Name::BrokenGuitar, Timestamp::EPOCH, seed).into_arrivals().collect::<Vec<_>>();
+        assert!(told(1) == told(1));
+        assert!(told(1) != told(2));
+    }
+}

@@ -1,0 +1,263 @@
+//! All services in one process: the embedded log, one SQLite file each, ports of their own on this machine.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use bus::{EmbeddedLog, EmbeddedSettings, Log, Topic, TopicPlan};
+use ingest::{ConnectorConfig, StreamConfig};
+use model::SourceKind;
+use runtime::admin::Health;
+use runtime::brands::Brand;
+use runtime::net::Link;
+use runtime::process::Parts;
+use runtime::{Account, Clock, Net, RealClock, Shutdown};
+use store::{Migration, Store, StoreOptions};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// Partitions of every topic: enough to show that nothing depends on there being one.
+const PARTITIONS: i32 = 4;
+/// The embedded log lets old records go this often.
+const MAINTAIN_EVERY: Duration = Duration::from_secs(20);
+/// Records of the log are kept this long in event time, unless a folder was named to keep everything in.
+const KEPT_MS: i64 = 2 * 86_400_000;
+/// The longest the services may take to be ready.
+const READY_WITHIN: Duration = Duration::from_secs(30);
+/// Everything counts as worked through when no account has moved for this long.
+const STILL: Duration = Duration::from_millis(1_500);
+/// Whom everything is about when nobody says whom to listen for.
+const EVERYBODY: &str = "everybody";
+
+/// What to start.
+pub(super) struct Setup {
+    pub(super) data: Option<PathBuf>,
+    pub(super) listen: SocketAddr,
+    pub(super) brands: Vec<Brand>,
+    /// False: everything heard is about one brand.
+    pub(super) names_brands: bool,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) live: Option<(SourceKind, Option<String>)>,
+}
+
+/// The running whole.
+pub(super) struct System {
+    pub(super) console: SocketAddr,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) parts: Parts,
+    ingest: SocketAddr,
+    alert: SocketAddr,
+    response: SocketAddr,
+    broken: watch::Receiver<Option<String>>,
+    services: Vec<JoinHandle<()>>,
+    /// Removed at the end, when nobody named a folder.
+    _scratch: Option<Scratch>,
+}
+
+/// A folder that is gone when this is dropped.
+struct Scratch(PathBuf);
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // Left-overs of a run that was killed are the system's temporary files anyway.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+impl System {
+    /// Starts everything and waits until all of it is ready.
+    pub(super) async fn start(setup: Setup) -> anyhow::Result<Self> {
+        let (dir, scratch) = folder(setup.data.as_deref())?;
+        let log = EmbeddedLog::open(&dir.join("log.db"), EmbeddedSettings::default()).context("cannot open the log")?;
+        let log = Arc::new(log);
+        log.topics(&plan(scratch.is_some()), true).await.context("cannot make the topics")?;
+        let parts = Parts {
+            clock: setup.clock.clone(),
+            shutdown: Shutdown::immediate(),
+            health: Health::new(),
+            account: Account::new(),
+            net: Net::default(),
+        };
+        let (break_it, broken) = watch::channel(None);
+        let mut system = Self {
+            console: setup.listen,
+            clock: setup.clock.clone(),
+            parts: parts.clone(),
+            ingest: free_port()?,
+            alert: free_port()?,
+            response: free_port()?,
+            broken,
+            services: Vec::new(),
+            _scratch: scratch,
+        };
+        let start = |name: &'static str, service: futures::future::BoxFuture<'static, anyhow::Result<()>>| {
+            let (break_it, shutdown) = (break_it.clone(), parts.shutdown.clone());
+            tokio::spawn(async move {
+                let ended = service.await;
+                if shutdown.has_begun() {
+                    return;
+                }
+                let why = ended.err().map_or_else(|| "ended by itself".to_owned(), |e| format!("{e:#}"));
+                break_it.send_replace(Some(format!("{name}: {why}")));
+            })
+        };
+        let shared: Arc<dyn Log> = log.clone();
+
+        let classify = classify::Config { listen: free_port()?, ..classify::Config::default() };
+        let deps = classify::Deps { log: shared.clone(), parts: parts.clone() };
+        system.services.push(start("classify", Box::pin(classify::run(classify, deps))));
+
+        let store = open_store(&dir, "alert", alert::MIGRATIONS).await?;
+        let config = alert::Config {
+            listen: system.alert,
+            base_url: format!("http://{}", setup.listen),
+            ..alert::Config::default()
+        };
+        let brands = Arc::new(setup.brands.clone());
+        let deps = alert::Deps { log: shared.clone(), store, brands: brands.clone(), parts: parts.clone() };
+        system.services.push(start("alert", Box::pin(alert::run(config, deps))));
+
+        let store = open_store(&dir, "response", response::MIGRATIONS).await?;
+        let config = response::Config { listen: system.response, ..response::Config::default() };
+        let deps = response::Deps { log: shared.clone(), store, brands: brands.to_vec(), parts: parts.clone() };
+        system.services.push(start("response", Box::pin(response::run(config, deps))));
+
+        let store = open_store(&dir, "ingest", ingest::MIGRATIONS).await?;
+        let config = ingest_config(&setup, system.ingest);
+        let deps = ingest::Deps { log: shared, store, tenant: "dev".to_owned(), brands: setup.brands, parts: parts.clone() };
+        system.services.push(start("ingest", Box::pin(ingest::run(config, deps))));
+
+        let console = console::ConsoleConfig {
+            listen: setup.listen,
+            ingest: Some(format!("http://{}", system.ingest)),
+            alert: format!("http://{}", system.alert),
+            response: format!("http://{}", system.response),
+            ..console::ConsoleConfig::default()
+        };
+        system.services.push(start("console", Box::pin(console::run(console, parts.clone()))));
+        system.services.push(tokio::spawn(maintain(log, parts.clone())));
+        let driver = parts.shutdown.clone();
+        tokio::spawn(async move { driver.drive().await });
+
+        tokio::select! {
+            () = parts.health.ready() => Ok(system),
+            error = system.broken() => Err(error),
+            () = tokio::time::sleep(READY_WITHIN) => {
+                let waiting: Vec<_> = parts.health.report().into_iter().filter(|(_, c)| !c.ready).collect();
+                anyhow::bail!("not everything became ready within {READY_WITHIN:?}: {waiting:?}")
+            }
+        }
+    }
+
+    /// Returns when a service broke, with what it said.
+    pub(super) async fn broken(&self) -> anyhow::Error {
+        let mut broken = self.broken.clone();
+        let why = broken.wait_for(Option::is_some).await.ok().and_then(|why| why.clone());
+        anyhow::anyhow!("{}", why.unwrap_or_else(|| "a service is gone".to_owned()))
+    }
+
+    pub(super) fn ingest_link(&self) -> anyhow::Result<Link> {
+        self.parts.net.channel(&format!("http://{}", self.ingest))
+    }
+
+    pub(super) fn alert_link(&self) -> anyhow::Result<Link> {
+        self.parts.net.channel(&format!("http://{}", self.alert))
+    }
+
+    pub(super) fn response_link(&self) -> anyhow::Result<Link> {
+        self.parts.net.channel(&format!("http://{}", self.response))
+    }
+
+    /// Returns when no account moves any more: everything heard has been worked through.
+    pub(super) async fn settled(&self) {
+        let mut before = self.parts.account.snapshot();
+        loop {
+            tokio::time::sleep(STILL).await;
+            let now = self.parts.account.snapshot();
+            if now == before {
+                return;
+            }
+            before = now;
+        }
+    }
+
+    /// Ends all services in order.
+    pub(super) async fn stop(self) -> anyhow::Result<()> {
+        self.parts.shutdown.begin("asked to stop");
+        for service in self.services {
+            service.await.context("a service broke while stopping")?;
+        }
+        Ok(())
+    }
+}
+
+fn folder(asked: Option<&Path>) -> anyhow::Result<(PathBuf, Option<Scratch>)> {
+    let (dir, scratch) = match asked {
+        Some(dir) => (dir.to_owned(), None),
+        None => {
+            let dir = std::env::temp_dir().join(format!("redress-{}", std::process::id()));
+            (dir.clone(), Some(Scratch(dir)))
+        }
+    };
+    std::fs::create_dir_all(&dir).with_context(|| format!("cannot make the folder {}", dir.display()))?;
+    Ok((dir, scratch))
+}
+
+fn plan(scratch: bool) -> Vec<TopicPlan> {
+    Topic::ALL
+        .into_iter()
+        .map(|topic| TopicPlan {
+            topic,
+            partitions: PARTITIONS,
+            replication: 1,
+            cleanup: topic.cleanup(),
+            retention_ms: if scratch { topic.retention_ms().min(KEPT_MS) } else { topic.retention_ms() },
+        })
+        .collect()
+}
+
+async fn open_store(dir: &Path, service: &str, migrations: &[Migration]) -> anyhow::Result<Store> {
+    let path = dir.join(format!("{service}.db"));
+    let store = Store::open(&format!("sqlite://{}", path.display()), StoreOptions { relaxed_sync: true, ..StoreOptions::default() }).await?;
+    store::migrate(&store, service, migrations, RealClock.now()).await?;
+    Ok(store)
+}
+
+fn ingest_config(setup: &Setup, listen: SocketAddr) -> ingest::Config {
+    let mut connectors = Vec::new();
+    if !setup.names_brands {
+        let brand = Some(EVERYBODY.to_owned());
+        connectors.push(ConnectorConfig { id: "default".to_owned(), brand, ..ConnectorConfig::default() });
+    }
+    if let Some((kind, url)) = &setup.live {
+        let usual = StreamConfig::default();
+        let urls = url.clone().map_or(usual.urls.clone(), |url| vec![url]);
+        connectors.push(ConnectorConfig {
+            id: kind.name().to_owned(),
+            kind: kind.name().to_owned(),
+            stream: Some(StreamConfig { urls, ..usual }),
+            ..ConnectorConfig::default()
+        });
+    }
+    ingest::Config { listen, listen_http: None, connectors, ..ingest::Config::default() }
+}
+
+async fn maintain(log: Arc<EmbeddedLog>, parts: Parts) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(MAINTAIN_EVERY) => {}
+            () = parts.shutdown.reached(runtime::Phase::StopPolling) => return,
+        }
+        if let Err(error) = log.maintain(parts.clock.now()).await {
+            tracing::warn!("{error:#}");
+        }
+    }
+}
+
+/// A port nobody uses; between this and its use somebody could take it, which the service then says.
+fn free_port() -> anyhow::Result<SocketAddr> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port on this machine")?;
+    Ok(listener.local_addr()?)
+}

@@ -139,6 +139,12 @@ impl Detectors {
         !self.open.is_empty()
     }
 
+    /// How many threads are followed.
+    #[cfg(test)]
+    pub(crate) fn threads_followed(&self) -> usize {
+        self.threads.len()
+    }
+
     fn advance(&mut self, at_s: i64, rules: &Rules, heard: &mut Heard) {
         if at_s <= self.watermark_s {
             return;

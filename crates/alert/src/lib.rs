@@ -24,6 +24,10 @@ mod step;
 mod store;
 mod tally;
 mod timers;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 use std::sync::Arc;
@@ -70,8 +74,12 @@ pub async fn run(config: Config, deps: Deps) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// As [`run`].
-pub async fn run_on(listener: TcpListener, config: Config, deps: Deps) -> anyhow::Result<()> {
+pub async fn run_on(listener: TcpListener, mut config: Config, deps: Deps) -> anyhow::Result<()> {
     config.check()?;
+    if config.destinations.is_empty() {
+        tracing::warn!("alert.destinations is empty: notices are only written to this log");
+        config.destinations.insert("log".to_owned(), Destination::log());
+    }
     for part in [step::HOP, consumer::HOP, severe::HOP, "alert-grpc"] {
         deps.parts.health.set_ready(part, false, "starting");
     }

@@ -17,7 +17,8 @@ pub(crate) async fn report(
 ) -> Result<wire::ReportResponse, Status> {
     let from = Timestamp::from_micros(request.from_us);
     let to = match request.to_us {
-        0 => desk.clock.now(),
+        // What is told at this very instant counts.
+        0 => Timestamp::from_micros(desk.clock.now().as_micros() + 1),
         given => Timestamp::from_micros(given),
     };
     if to < from {

@@ -379,6 +379,7 @@ impl Lines {
             return Ok(());
         }
         let line = if line.len() > LINE_BYTES_MAX {
+            self.app.intake.reject("too_long", 1);
             Err(refusal("too_long", &format!("the line has more than {LINE_BYTES_MAX} bytes"), ""))
         } else {
             self.bytes += line.len();

@@ -127,10 +127,6 @@ impl Intake {
         self.0.clock.now()
     }
 
-    pub(crate) fn clock(&self) -> &dyn Clock {
-        &*self.0.clock
-    }
-
     fn permits(&self, bytes: usize) -> u32 {
         u32::try_from(bytes.clamp(BODY_BYTES_MIN, self.0.under_way_max)).unwrap_or(u32::MAX)
     }
@@ -366,6 +362,12 @@ impl Intake {
             blake3::hash(&refused.bytes).to_hex().as_str(),
         ]);
         self.record(Topic::DeadLetter, &id.to_string(), format!("{connector}/{kind}").into(), &message, now)
+    }
+
+    /// Counts items that were refused and told to the sender before they were bodies.
+    pub(crate) fn reject(&self, reason: &'static str, count: u64) {
+        self.0.account.accepted(HOP, count);
+        self.0.account.ended(HOP, Outcome::Rejected, reason, count);
     }
 
     /// Notes how complete a connector is, and tells the others when that changed.

@@ -1,5 +1,8 @@
 //! The whole service on the embedded log and a SQLite file.
 
+mod hearing;
+mod web;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +12,7 @@ use bus::{EmbeddedLog, Log, Partition, Received, Topic, TopicPlan};
 use contracts::envelope;
 use contracts::ingest::v1 as wire;
 use contracts::ingest::v1::ingest_service_client::IngestServiceClient;
-use contracts::ingest::v1::{Disposition, PublishRequest};
+use contracts::ingest::v1::{CoverageState, Disposition, PublishRequest};
 use model::{Outcome, Timestamp};
 use runtime::admin::Health;
 use runtime::brands::Brand;
@@ -122,6 +125,33 @@ impl Running {
     pub(crate) async fn client(&self) -> IngestServiceClient<runtime::net::Link> {
         IngestServiceClient::new(Net::default().channel(&format!("http://{}", self.address)).unwrap())
             .max_decoding_message_size(64 << 20)
+    }
+
+    /// Waits until a connector is in that state, and gives what it says.
+    pub(crate) async fn covered(&self, connector: &str, state: CoverageState) -> wire::Coverage {
+        let mut client = self.client().await;
+        let look = async {
+            loop {
+                let all = client.list_coverage(wire::ListCoverageRequest {}).await.unwrap().into_inner();
+                let found = all.coverage.into_iter().find(|c| c.connector == connector);
+                if let Some(found) = found.filter(|c| c.state() == state) {
+                    return found;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, look).await.unwrap()
+    }
+
+    /// Waits until that many items ended as stored.
+    pub(crate) async fn stored(&self, count: u64) {
+        let look = async {
+            while self.parts.account.hop(HOP).with(Outcome::Stored) < count {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let waited = tokio::time::timeout(PATIENCE, look).await;
+        assert!(waited.is_ok(), "{:?}", self.parts.account.snapshot());
     }
 
     pub(crate) async fn stop(self) -> Account {

@@ -15,13 +15,17 @@ pub struct Spec {
     pub reach: u8,
     /// Count a feature once per text however often it occurs.
     pub once: bool,
+    /// Words of different languages are different features (marks and emoji are shared).
+    pub by_language: bool,
 }
 
 impl Spec {
     /// What the shipped model reads.
-    pub const SHIPPED: Spec = Spec { chars_min: 4, chars_max: 4, dense_max: 4, reach: 2, once: false };
+    pub const SHIPPED: Spec =
+        Spec { chars_min: 4, chars_max: 4, dense_max: 4, reach: 2, once: false, by_language: false };
     /// What models trained by users read: more stretches, because small sets need them.
-    pub const USER: Spec = Spec { chars_min: 3, chars_max: 5, dense_max: 4, reach: 2, once: true };
+    pub const USER: Spec =
+        Spec { chars_min: 3, chars_max: 5, dense_max: 4, reach: 2, once: true, by_language: false };
 }
 
 /// The hashes of one text in two blocks, which are averaged apart.
@@ -66,6 +70,7 @@ pub enum Block {
 /// Visits every feature with the stretch of folded characters it comes from (empty for traits of the whole text).
 #[inline]
 pub fn walk(prepared: &Prepared, spec: Spec, mut visit: impl FnMut(Block, u32, u32, u32)) {
+    let language = if spec.by_language { prepared.salt } else { 0 };
     let (mut before, mut before_that) = ((0u32, 0u32), (0u32, 0u32));
     for token in &prepared.tokens {
         let (start, end) = (token.start as usize, token.end as usize);
@@ -83,7 +88,8 @@ pub fn walk(prepared: &Prepared, spec: Spec, mut visit: impl FnMut(Block, u32, u
             (before, before_that) = ((0, 0), (0, 0));
             continue;
         }
-        let word = prepared.hash(start, end) ^ WORD;
+        let salt = if token.kind == Kind::Word { language } else { 0 };
+        let word = prepared.hash(start, end) ^ WORD ^ salt;
         visit(Block::Words, word, token.start, token.end);
         if before.0 != 0 {
             visit(Block::Words, join(PAIR, before.0, word), before.1, token.end);
@@ -99,7 +105,7 @@ pub fn walk(prepared: &Prepared, spec: Spec, mut visit: impl FnMut(Block, u32, u
                 for from in first..(last + 1).saturating_sub(length) {
                     visit(
                         Block::Chars,
-                        prepared.hash(from, from + length),
+                        prepared.hash(from, from + length) ^ salt,
                         from as u32,
                         (from + length) as u32,
                     );

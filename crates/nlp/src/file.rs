@@ -49,7 +49,7 @@ pub fn write(parts: &[Part]) -> Vec<u8> {
             spec.chars_max,
             spec.dense_max,
             spec.reach,
-            u8::from(spec.once),
+            u8::from(spec.once) + 2 * u8::from(spec.by_language),
             part.bits as u8,
         ]);
         out.extend((part.width as u16).to_le_bytes());
@@ -98,7 +98,7 @@ pub fn read(bytes: &Cow<'static, [u8]>) -> Result<Vec<Part>, ModelError> {
 fn part(from: &mut Cursor<'_>) -> Result<Part, ModelError> {
     let mut spec = [0u8; 5];
     spec.copy_from_slice(from.take(5, "spec")?);
-    let [chars_min, chars_max, dense_max, reach, once] = spec;
+    let [chars_min, chars_max, dense_max, reach, flags] = spec;
     from.check((1..=8).contains(&chars_min) && chars_max <= 8 && dense_max <= 8, "spec")?;
     let bits = u32::from(from.byte("bits")?);
     from.check((1..=24).contains(&bits), "bits")?;
@@ -135,7 +135,14 @@ fn part(from: &mut Cursor<'_>) -> Result<Part, ModelError> {
         Cow::Owned(all) => Cow::Owned(all[at..at + size].to_vec()),
     };
     Ok(Part {
-        spec: Spec { chars_min, chars_max, dense_max, reach, once: once != 0 },
+        spec: Spec {
+            chars_min,
+            chars_max,
+            dense_max,
+            reach,
+            once: flags & 1 != 0,
+            by_language: flags & 2 != 0,
+        },
         bits,
         width,
         table,

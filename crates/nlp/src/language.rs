@@ -27,6 +27,12 @@ impl Language {
         std::str::from_utf8(&self.0[..end]).unwrap_or("und")
     }
 
+    /// What sets this language's words apart from those of others.
+    pub fn salt(self) -> u32 {
+        let row = self.row() as u32;
+        (row + 1).wrapping_mul(0x9e37_79b1)
+    }
+
     /// The row of the per-language tables this language uses; the last one serves all others.
     pub fn row(self) -> usize {
         KNOWN.iter().position(|tag| *tag == self.as_str()).unwrap_or(KNOWN.len())

@@ -125,6 +125,7 @@ impl Model {
         scratch.scores.resize_with(self.parts.len(), Vec::new);
         let language = self.language(scratch, hint);
         let row = language.row();
+        scratch.prepared.salt = language.salt();
         for (number, part) in self.parts.iter().enumerate() {
             if part.heads.iter().any(|head| head.task != Task::Language) {
                 let at = scratch.features_for(part.spec);
@@ -132,6 +133,17 @@ impl Model {
             }
         }
         assemble(self, &scratch.scores, language)
+    }
+
+    /// The raw scores of a task's head for a text, before they are sharpened, and the language found.
+    pub fn scores(&self, scratch: &mut Scratch, text: &str, task: Task) -> Option<(Language, Vec<f32>)> {
+        let language = self.understand(scratch, text, Hint::default()).language;
+        let (part, head) = self.answers[task as usize]?;
+        let head = &self.parts[usize::from(part)].heads[usize::from(head)];
+        Some((
+            language,
+            scratch.scores[usize::from(part)][head.offset..head.offset + head.classes.len()].to_vec(),
+        ))
     }
 
     /// The scores parts before `before` give to the classes of a task, for the text understood last.

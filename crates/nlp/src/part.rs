@@ -126,6 +126,7 @@ impl Part {
         match self.width {
             8 => self.gather::<8>(features, out),
             16 => self.gather::<16>(features, out),
+            24 => self.gather::<24>(features, out),
             32 => self.gather::<32>(features, out),
             _ => self.gather_any(features, out),
         }

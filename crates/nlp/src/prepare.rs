@@ -78,6 +78,8 @@ pub struct Prepared {
     pub tokens: Vec<Token>,
     /// What was counted on the way.
     pub counts: Counts,
+    /// Sets the words of one language apart from those of the others; zero for none.
+    pub salt: u32,
 }
 
 impl Prepared {
@@ -101,6 +103,7 @@ impl Prepared {
         self.prefix.clear();
         self.tokens.clear();
         self.counts = Counts::default();
+        self.salt = 0;
         self.prefix.push(0);
         let reserve = text.len().min(FOLDED_MAX) + 8;
         self.prefix.reserve(reserve);

@@ -88,6 +88,20 @@ impl Vocabulary {
 }
 
 impl Matrix {
+    /// Adds one more feature to each document, at columns from `first` on: a trait such as its language.
+    pub fn add_column(&mut self, first: u32, choice: &[u32], value: f32) {
+        let mut wider = Matrix { starts: vec![0], ..Matrix::default() };
+        for (document, chosen) in choice.iter().enumerate() {
+            let range = self.starts[document]..self.starts[document + 1];
+            wider.columns.extend_from_slice(&self.columns[range.clone()]);
+            wider.values.extend_from_slice(&self.values[range]);
+            wider.columns.push(first + chosen);
+            wider.values.push(value);
+            wider.starts.push(wider.columns.len());
+        }
+        *self = wider;
+    }
+
     /// Documents.
     pub fn len(&self) -> usize {
         self.starts.len() - 1
@@ -138,13 +152,17 @@ pub struct Objective<'a> {
     pub matrix: &'a Matrix,
     /// Class of each document.
     pub labels: &'a [u32],
+    /// Weight of each document; empty means one each.
+    pub weights: &'a [f32],
     /// Weight of each class.
     pub class_weights: &'a [f32],
     /// Weight of the losses against the squared weights.
     pub cost: f32,
 }
 
-const MEMORY: usize = 5;
+const MEMORY: usize = 6;
+/// The bias counts as a feature of this value: at one, its steep slope would slow all others down.
+const BIAS_VALUE: f32 = 0.3;
 
 /// Minimises from a starting point (zeros when none fits), for at most `steps` steps.
 pub fn solve(
@@ -159,7 +177,9 @@ pub fn solve(
     let mut point = vec![0.0f32; n];
     if let Some(start) = start.filter(|s| s.table.len() == columns * classes) {
         point[..columns * classes].copy_from_slice(&start.table);
-        point[columns * classes..].copy_from_slice(&start.bias);
+        for (to, from) in point[columns * classes..].iter_mut().zip(&start.bias) {
+            *to = from / BIAS_VALUE;
+        }
     }
     let mut slope = vec![0.0f32; n];
     let mut value = evaluate(objective, columns, &point, &mut slope);
@@ -205,7 +225,8 @@ pub fn solve(
             break;
         }
     }
-    let bias = point.split_off(columns * classes);
+    let mut bias = point.split_off(columns * classes);
+    bias.iter_mut().for_each(|b| *b *= BIAS_VALUE);
     Weights { classes, table: point, bias }
 }
 
@@ -222,10 +243,14 @@ fn evaluate(objective: Objective<'_>, columns: usize, point: &[f32], slope: &mut
     let matrix = objective.matrix;
     let mut scores = vec![0.0f32; classes];
     for document in 0..matrix.len() {
-        scores.copy_from_slice(bias);
+        for (score, bias) in scores.iter_mut().zip(bias) {
+            *score = bias * BIAS_VALUE;
+        }
         matrix.add_scores(document, classes, table, &mut scores);
         let label = objective.labels[document] as usize;
-        let weight = objective.cost * objective.class_weights[label];
+        let weight = objective.cost
+            * objective.class_weights[label]
+            * objective.weights.get(document).copied().unwrap_or(1.0);
         let top = scores.iter().copied().fold(f32::MIN, f32::max);
         let own = scores[label] - top;
         let mut sum = 0.0f32;
@@ -245,7 +270,7 @@ fn evaluate(objective: Objective<'_>, columns: usize, point: &[f32], slope: &mut
             }
         }
         for (s, g) in slope_bias.iter_mut().zip(&scores) {
-            *s += g;
+            *s += g * BIAS_VALUE;
         }
     }
     value
@@ -308,8 +333,13 @@ mod tests {
         let labels: Vec<u32> = (0..40).map(|i| i % 2).collect();
         let vocabulary = Vocabulary::learn(&documents, 8, 1);
         let matrix = vocabulary.matrix(&documents);
-        let objective =
-            Objective { matrix: &matrix, labels: &labels, class_weights: &[1.0, 1.0], cost: 10.0 };
+        let objective = Objective {
+            matrix: &matrix,
+            labels: &labels,
+            weights: &[],
+            class_weights: &[1.0, 1.0],
+            cost: 10.0,
+        };
         let weights = solve(objective, vocabulary.row_of.len(), None, 50, &mut |_| {});
         for (scores, label) in matrix.scores(&weights).chunks(2).zip(&labels) {
             assert!(scores[*label as usize] > scores[1 - *label as usize] + 2.0);
@@ -324,7 +354,13 @@ mod tests {
         let vocabulary = Vocabulary::learn(&documents, 8, 1);
         let matrix = vocabulary.matrix(&documents);
         let size = |cost| {
-            let objective = Objective { matrix: &matrix, labels: &labels, class_weights: &[1.0, 1.0], cost };
+            let objective = Objective {
+                matrix: &matrix,
+                labels: &labels,
+                weights: &[],
+                class_weights: &[1.0, 1.0],
+                cost,
+            };
             norm(&solve(objective, vocabulary.row_of.len(), None, 50, &mut |_| {}).table)
         };
         assert!(size(0.1) < size(1.0) && size(1.0) < size(10.0));

@@ -78,8 +78,13 @@ pub fn learn(
         let class_weights = class_weights(&train_labels, classes.len(), balance);
         let mut start: Option<Weights> = None;
         for &cost in costs {
-            let objective =
-                Objective { matrix: &matrix, labels: &train_labels, class_weights: &class_weights, cost };
+            let objective = Objective {
+                matrix: &matrix,
+                labels: &train_labels,
+                weights: &[],
+                class_weights: &class_weights,
+                cost,
+            };
             let weights = solve(objective, vocabulary.row_of.len(), start.as_ref(), STEPS, &mut |s| {
                 progress(fit * STEPS + s, fits * STEPS)
             });
@@ -116,7 +121,8 @@ pub fn learn(
     let vocabulary = Vocabulary::learn(&all_refs, BITS, least);
     let matrix: Matrix = vocabulary.matrix(&all_refs);
     let class_weights = class_weights(&all_labels, classes.len(), balance);
-    let objective = Objective { matrix: &matrix, labels: &all_labels, class_weights: &class_weights, cost };
+    let objective =
+        Objective { matrix: &matrix, labels: &all_labels, weights: &[], class_weights: &class_weights, cost };
     let weights = solve(objective, vocabulary.row_of.len(), None, STEPS, &mut |s| {
         progress(fit * STEPS + s, fits * STEPS)
     });

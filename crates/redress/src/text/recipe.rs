@@ -8,7 +8,10 @@ use nlp::features::{Features, Spec, collect};
 use nlp::language::{Language, Script, by_script};
 use nlp::part::{Part, Task};
 use nlp::prepare::Prepared;
-use nlp::train::joint::{self, Plan, Sample, Settings};
+use nlp::train::calibrate::{self, Fit, Seen};
+use nlp::train::heads::{self, Plan, Sample};
+use nlp::train::joint::{self, Settings};
+use nlp::train::phrases::{Phrases, Written};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -19,9 +22,17 @@ use super::corpus;
 #[serde(deny_unknown_fields)]
 pub struct Recipe {
     pub seed: u64,
-    pub settings: TableSettings,
+    /// Powers of two of the rows of each table.
+    pub tables: Vec<u32>,
+    /// A feature counts from so many texts of a head on.
+    pub least: u32,
+    pub by_language: bool,
     pub heads: Vec<HeadRecipe>,
     pub sets: Vec<SetRecipe>,
+    pub phrases: PhraseRecipe,
+    pub calibration: Vec<CalibrationRecipe>,
+    /// Share of held-out texts whose sentiment is called sure.
+    pub sure_share: f64,
     pub language: LanguageRecipe,
 }
 
@@ -42,10 +53,10 @@ pub struct TableSettings {
 #[serde(deny_unknown_fields)]
 pub struct HeadRecipe {
     pub name: String,
-    pub weight: f32,
+    /// Which table holds it.
+    pub table: usize,
+    pub cost: f32,
     pub balance: f32,
-    #[serde(default)]
-    pub reference: Option<String>,
     #[serde(default)]
     pub classes: Vec<String>,
 }
@@ -57,6 +68,9 @@ pub struct SetRecipe {
     pub set: String,
     #[serde(default)]
     pub own: bool,
+    /// Languages whose rows are left out: those that share texts with a held-out test of another set.
+    #[serde(default)]
+    pub skip_languages: Vec<String>,
     #[serde(default = "one")]
     pub weight: f32,
     pub rules: Vec<Rule>,
@@ -80,6 +94,28 @@ pub struct Rule {
     pub yes: Option<Vec<String>>,
 }
 
+/// Texts built from the phrase files `phrases/LANGUAGE.txt`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PhraseRecipe {
+    pub languages: Vec<String>,
+    pub per_language: usize,
+    pub weight: f32,
+}
+
+/// Which held-out texts fit the probabilities of a head.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CalibrationRecipe {
+    pub head: String,
+    /// Public sets; their dev halves are used.
+    pub sets: Vec<String>,
+    /// How often each class is taken to occur; none: as often as it does.
+    pub prior: Option<Vec<f32>>,
+    /// A language's own fit is pulled towards the common one with the weight of so many texts.
+    pub strength: f32,
+}
+
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LanguageRecipe {
@@ -91,6 +127,8 @@ pub struct LanguageRecipe {
     pub per_language_max: usize,
     /// Short random crops made of every text.
     pub crops: usize,
+    /// Texts of other languages are left out when English leads by this much (log odds).
+    pub english_margin: f32,
 }
 
 /// A text with labels, before features.
@@ -166,7 +204,12 @@ impl Recipe {
             }
             tables.push((source_at, set, rows));
         }
-        let plans = self.plans(&classes, &sources)?;
+        for (number, head) in self.heads.iter().enumerate() {
+            if head.classes.is_empty() && classes[number].is_empty() {
+                classes[number].insert("yes".to_owned());
+            }
+        }
+        let plans = self.plans(&classes)?;
 
         let mut rows = Vec::new();
         let mut seen: BTreeSet<(usize, Vec<u32>)> = BTreeSet::new();
@@ -174,6 +217,9 @@ impl Recipe {
         for (source, set, table) in tables {
             for row in table {
                 let Some(text) = corpus::field(&row, "text") else { continue };
+                if corpus::field(&row, "lang").is_some_and(|lang| set.skip_languages.contains(&lang)) {
+                    continue;
+                }
                 let key = key(&mut prepared, &text);
                 if held_out.contains(&key) || (key.len() > 3 && !seen.insert((source, key))) {
                     duplicates += 1;
@@ -186,6 +232,20 @@ impl Recipe {
                 rows.push(Row { language: language_of(&row, &prepared), text, source, weight: set.weight, labels });
             }
         }
+        let own_at = sources.iter().position(|s| s == "own").unwrap_or_else(|| {
+            sources.push("own".to_owned());
+            sources.len() - 1
+        });
+        for (number, language) in self.phrases.languages.iter().enumerate() {
+            let path = own.join("phrases").join(format!("{language}.txt"));
+            let file = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            let phrases = Phrases::parse(&file, matches!(language.as_str(), "ja" | "zh"));
+            let phrases = phrases.with_context(|| format!("cannot use {}", path.display()))?;
+            for written in phrases.write(self.phrases.per_language, self.seed.wrapping_add(number as u64)) {
+                let labels = own_labels(&plans, &written);
+                rows.push(Row { text: written.text, language: Language::new(language), source: own_at, weight: self.phrases.weight, labels });
+            }
+        }
         Ok(Corpus { plans, rows, sources, duplicates })
     }
 
@@ -193,17 +253,14 @@ impl Recipe {
         self.heads.iter().position(|head| head.name == name).with_context(|| format!("the recipe has no head \"{name}\""))
     }
 
-    fn plans(&self, classes: &[BTreeSet<String>], sources: &[String]) -> Result<Vec<Plan>> {
+    fn plans(&self, classes: &[BTreeSet<String>]) -> Result<Vec<Plan>> {
         let mut plans = Vec::new();
         for (head, found) in self.heads.iter().zip(classes) {
             let names: Vec<String> = if head.classes.is_empty() { found.iter().cloned().collect() } else { head.classes.clone() };
             ensure!(!names.is_empty(), "head \"{}\" has no labels in any set", head.name);
-            let reference = match &head.reference {
-                None => None,
-                Some(name) => sources.iter().position(|source| source == name),
-            };
             let task = Task::ALL.into_iter().find(|task| task.name() == head.name);
-            plans.push(Plan { task, classes: names, weight: head.weight, balance: head.balance, reference });
+            let task = task.with_context(|| format!("no task is called \"{}\"", head.name))?;
+            plans.push(Plan { task, classes: names, cost: head.cost, balance: head.balance });
         }
         Ok(plans)
     }
@@ -235,48 +292,95 @@ impl Recipe {
                 labels.push((head, class));
             }
         }
-        labels.sort_by_key(|(head, _)| (plans[*head].task.is_none(), *head));
         Ok(labels)
     }
 
-    /// Learns the table of all heads but language.
-    pub fn learn(&self, corpus: &Corpus, progress: &mut dyn FnMut(usize, usize)) -> Part {
-        let samples = samples(&corpus.rows, Spec::SHIPPED);
-        joint::learn(Spec::SHIPPED, &corpus.plans, &samples, corpus.sources.len(), self.settings.with(self.seed), progress)
+    /// Learns the tables of all heads but language.
+    pub fn learn(&self, corpus: &Corpus, progress: &mut dyn FnMut(usize, usize)) -> Vec<Part> {
+        let spec = Spec { by_language: self.by_language, ..Spec::SHIPPED };
+        let samples = samples(&corpus.rows, spec);
+        let part = |(table, bits): (usize, &u32)| {
+            let plans: Vec<(usize, Plan)> =
+                corpus.plans.iter().cloned().enumerate().filter(|(head, _)| self.heads[*head].table == table).collect();
+            heads::learn(spec, *bits, self.least, &plans, &samples, corpus.sources.len(), progress)
+        };
+        self.tables.iter().enumerate().map(part).collect()
     }
 
     /// Learns the language table: texts and random crops of them, Latin script only.
-    pub fn learn_language(&self, corpus: &Corpus, progress: &mut dyn FnMut(usize, usize)) -> Part {
+    ///
+    /// Sets of tweets hold texts that are not in the language they state (English above all). Each half of the texts
+    /// is judged by a table learned from the other half; what that table firmly calls English is left out.
+    pub fn learn_language(&self, corpus: &Corpus, own: &Path, progress: &mut dyn FnMut(usize, usize)) -> Result<Part> {
         let recipe = &self.language;
-        let spec = Spec { chars_min: recipe.chars_min, chars_max: recipe.chars_max, dense_max: 1, reach: 1, once: false };
-        let classes: Vec<String> = ["de", "en", "es", "fr", "hi-Latn", "it", "pt", "other"].map(str::to_owned).to_vec();
+        let spec =
+            Spec { chars_min: recipe.chars_min, chars_max: recipe.chars_max, dense_max: 1, reach: 1, once: false, by_language: false };
+        let classes: Vec<String> = LATIN.map(str::to_owned).to_vec();
+        let plan = joint::Plan { task: Some(Task::Language), classes, weight: 1.0, balance: 0.5, reference: None };
+        let settings = recipe.settings.with(self.seed);
+        let mut texts = self.language_texts(corpus, own)?;
+        let halves: Vec<Part> = (0..2)
+            .map(|half| {
+                let mine: Vec<(String, usize)> = texts.iter().skip(half).step_by(2).cloned().collect();
+                joint::learn(spec, std::slice::from_ref(&plan), &self.crops(&mine, spec), 1, settings, progress)
+            })
+            .collect();
+        let mut prepared = Prepared::default();
+        let mut features = Features::default();
+        let mut scores = Vec::new();
+        let mut at = 0;
+        texts.retain(|(text, class)| {
+            at += 1;
+            prepared.read(text);
+            collect(&prepared, spec, &mut features);
+            halves[at % 2].scores(&features, 0, &mut scores);
+            *class == ENGLISH || scores[ENGLISH] - scores[*class] < recipe.english_margin
+        });
+        Ok(joint::learn(spec, &[plan], &self.crops(&texts, spec), 1, settings, progress))
+    }
+
+    /// Texts in Latin letters with their class, from trusted sets and the file of other languages.
+    fn language_texts(&self, corpus: &Corpus, own: &Path) -> Result<Vec<(String, usize)>> {
+        let recipe = &self.language;
         let trusted: Vec<usize> = recipe.sets.iter().filter_map(|set| corpus.sources.iter().position(|s| s == set)).collect();
         let mut random = nlp::arith::Random::new(self.seed ^ 0x1a16);
         let mut order: Vec<usize> = (0..corpus.rows.len()).collect();
         random.shuffle(&mut order);
-        let mut counts = vec![0; classes.len()];
+        let mut counts = [0; LATIN.len()];
+        let mut prepared = Prepared::default();
+        let mut texts = Vec::new();
+        for row in order.into_iter().map(|at| &corpus.rows[at]).filter(|row| trusted.contains(&row.source)) {
+            let Some(class) = LATIN.iter().position(|c| *c == row.language.as_str()) else { continue };
+            prepared.read(&row.text);
+            if counts[class] < recipe.per_language_max && by_script(&prepared.counts) == Script::Latin {
+                counts[class] += 1;
+                texts.push((row.text.clone(), class));
+            }
+        }
+        let path = own.join("phrases/other.txt");
+        let file = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        for line in file.lines().filter_map(|line| line.split_once('\t')) {
+            texts.extend(line.1.split('|').map(|text| (text.to_owned(), LATIN.len() - 1)));
+        }
+        Ok(texts)
+    }
+
+    /// Whole texts and random crops of one to five words.
+    fn crops(&self, texts: &[(String, usize)], spec: Spec) -> Vec<joint::Sample> {
+        let mut random = nlp::arith::Random::new(self.seed ^ 0xc70b);
         let mut prepared = Prepared::default();
         let mut samples = Vec::new();
-        for at in order {
-            let row = &corpus.rows[at];
-            let class = classes.iter().position(|c| c == row.language.as_str()).unwrap_or(classes.len() - 1);
-            if !trusted.contains(&row.source) || counts[class] >= recipe.per_language_max {
-                continue;
-            }
-            prepared.read(&row.text);
-            if by_script(&prepared.counts) != Script::Latin {
-                continue;
-            }
-            counts[class] += 1;
+        for (text, class) in texts {
             let mut add = |text: &str, weight: f32| {
                 prepared.read(text);
                 let mut features = Features::default();
                 collect(&prepared, spec, &mut features);
-                samples.push(Sample { features, language: 0, source: 0, weight, labels: vec![(0, class)] });
+                samples.push(joint::Sample { features, language: 0, source: 0, weight, labels: vec![(0, *class)] });
             };
-            add(&row.text, 1.0);
-            let words: Vec<&str> = row.text.split_whitespace().filter(|w| !w.starts_with(['@', '#']) && !w.starts_with("http")).collect();
-            for _ in 0..recipe.crops {
+            add(text, 1.0);
+            let words: Vec<&str> = text.split_whitespace().filter(|w| !w.starts_with(['@', '#']) && !w.starts_with("http")).collect();
+            let times = if *class == LATIN.len() - 1 { 4 * self.language.crops } else { self.language.crops };
+            for _ in 0..times {
                 let length = 1 + random.below(5);
                 if words.len() > length {
                     let from = random.below(words.len() - length);
@@ -284,9 +388,30 @@ impl Recipe {
                 }
             }
         }
-        let plan = Plan { task: Some(Task::Language), classes, weight: 1.0, balance: 0.5, reference: None };
-        joint::learn(spec, &[plan], &samples, 1, recipe.settings.with(self.seed), progress)
+        samples
     }
+}
+
+/// The classes of the language table.
+const LATIN: [&str; 8] = ["de", "en", "es", "fr", "hi-Latn", "it", "pt", "other"];
+const ENGLISH: usize = 1;
+
+/// The labels of a built text: every yes-or-no is known, choices where the text says.
+fn own_labels(plans: &[Plan], written: &Written) -> Vec<(usize, usize)> {
+    let mut labels = Vec::new();
+    for (head, plan) in plans.iter().enumerate() {
+        let named = |name: &str| plan.classes.iter().position(|class| class == name);
+        let class = match plan.task {
+            Task::Sentiment => written.sentiment.and_then(|s| named(nlp::understanding::SENTIMENTS[s])),
+            Task::Complaint => written.complaint.map(usize::from),
+            Task::Severity => written.severity.and_then(|s| named(&s.to_string())),
+            Task::Topic => written.topic.and_then(named),
+            Task::Language => None,
+            act => Some(usize::from(written.acts.contains(&act))),
+        };
+        labels.extend(class.map(|class| (head, class)));
+    }
+    labels
 }
 
 /// The features of rows.
@@ -295,6 +420,7 @@ pub fn samples(rows: &[Row], spec: Spec) -> Vec<Sample> {
     rows.iter()
         .map(|row| {
             prepared.read(&row.text);
+            prepared.salt = row.language.salt();
             let mut features = Features::default();
             collect(&prepared, spec, &mut features);
             Sample { features, language: row.language.row(), source: row.source, weight: row.weight, labels: row.labels.clone() }
@@ -338,9 +464,69 @@ impl Recipe {
     /// Everything: read, learn, calibrate on the dev halves, put together.
     pub fn build(&self, data: &Path, own: &Path, progress: &mut dyn FnMut(usize, usize)) -> Result<Built> {
         let corpus = self.corpus(data, own)?;
-        let main = self.learn(&corpus, progress);
-        let language = self.learn_language(&corpus, progress);
-        let model = nlp::Model::from_parts(vec![main, language]);
+        let mut parts = self.learn(&corpus, progress);
+        parts.push(self.learn_language(&corpus, own, progress)?);
+        let model = self.calibrate(parts, &corpus, data)?;
         Ok(Built { model, rows: corpus.rows.len(), duplicates: corpus.duplicates })
+    }
+
+    /// Fits the probabilities of heads to the dev halves, and says from where on one is sure.
+    pub fn calibrate(&self, mut parts: Vec<Part>, corpus: &Corpus, data: &Path) -> Result<nlp::Model> {
+        let mut scratch = nlp::Scratch::default();
+        for recipe in &self.calibration {
+            let raw = nlp::Model::from_parts(parts.clone());
+            let plan_at = self.head(&recipe.head)?;
+            let plan = &corpus.plans[plan_at];
+            let classes = plan.classes.len().max(2);
+            let mut seen: Vec<(usize, Seen)> = Vec::new();
+            for set in self.sets.iter().filter(|set| recipe.sets.contains(&set.set)) {
+                for row in corpus::read(&corpus::find(&data.join(&set.set), "dev")?)? {
+                    let labels = self.labels(set, &row, &corpus.plans)?;
+                    let label = labels.iter().find(|(head, _)| *head == plan_at);
+                    let (Some(text), Some((_, class))) = (corpus::field(&row, "text"), label) else { continue };
+                    let Some((language, mut scores)) = raw.scores(&mut scratch, &text, plan.task) else { continue };
+                    if plan.classes.len() == 1 {
+                        scores.insert(0, 0.0);
+                    }
+                    seen.push((language.row(), Seen { scores, class: *class, weight: 1.0 }));
+                }
+            }
+            let weighed = |language: Option<usize>| -> Vec<Seen> {
+                let mut chosen: Vec<Seen> =
+                    seen.iter().filter(|(l, _)| language.is_none_or(|language| *l == language)).map(|(_, s)| s.clone()).collect();
+                if let Some(prior) = &recipe.prior {
+                    calibrate::reweigh(&mut chosen, prior);
+                }
+                chosen
+            };
+            let common = calibrate::fit(&weighed(None), &Fit::none(classes), 1.0);
+            let Some(part) = parts.iter_mut().find(|part| part.head(plan.task).is_some()) else { continue };
+            let Some(head_at) = part.heads.iter().position(|head| head.task == plan.task) else { continue };
+            let offset = part.heads[head_at].offset;
+            for language in 0..nlp::language::ROWS {
+                let fitted = calibrate::fit(&weighed(Some(language)), &common, recipe.strength);
+                part.heads[head_at].sharpness[language] = fitted.sharpness;
+                let bias = &mut part.bias[language * part.width + offset..][..plan.classes.len()];
+                match plan.classes.len() {
+                    1 => bias[0] += fitted.shift[1] - fitted.shift[0],
+                    _ => bias.iter_mut().zip(&fitted.shift).for_each(|(b, s)| *b += s),
+                }
+            }
+        }
+        let fitted = nlp::Model::from_parts(parts.clone());
+        let mut tops = Vec::new();
+        for set in self.sets.iter().filter(|set| self.calibration.iter().any(|c| c.head == "sentiment" && c.sets.contains(&set.set))) {
+            for row in corpus::read(&corpus::find(&data.join(&set.set), "dev")?)? {
+                let text = corpus::field(&row, "text").unwrap_or_default();
+                let answer = fitted.understand(&mut scratch, &text, nlp::Hint::default());
+                tops.push(answer.sentiment.iter().copied().fold(0.0, f32::max));
+            }
+        }
+        tops.sort_by(f32::total_cmp);
+        let at = (tops.len() as f64 * (1.0 - self.sure_share)) as usize;
+        for part in &mut parts {
+            part.sure_from = tops.get(at).copied().unwrap_or(0.5);
+        }
+        Ok(nlp::Model::from_parts(parts))
     }
 }

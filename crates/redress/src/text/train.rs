@@ -80,7 +80,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
         return rebuild(recipe, &args.data, out);
     }
     let task = match args.task {
-        Some(TrainTask::Cascade) => return crate::detection::cascade::train(&args.train, args.out.as_deref(), &args.dev),
+        Some(TrainTask::Cascade) => return crate::detection::cascade::train(&args.train, args.out.as_deref()),
         Some(TrainTask::Sentiment) => TextTask::Sentiment,
         Some(TrainTask::Complaint) => TextTask::Complaint,
         Some(TrainTask::Severity) => TextTask::Severity,

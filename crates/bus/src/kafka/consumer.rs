@@ -6,7 +6,7 @@ use rdkafka::consumer::Consumer as _;
 
 use super::KafkaLog;
 use super::errors::{bus_error, failed, unavailable};
-use super::member::{Client, Member, Progress};
+use super::member::{Client, Joined, Member, Progress};
 use super::names::Names;
 use super::step::LEAVE_WITHIN;
 use crate::{BusError, Consumer, ConsumerSettings, Partition, Polled};
@@ -29,7 +29,7 @@ impl KafkaConsumer {
         log.counts.require(&log.names, &settings.topics)?;
         let mut config = log.settings.member(&settings.group, &settings.member);
         config.set("partition.assignment.strategy", "cooperative-sticky");
-        let (member, client, thread) = Member::join(
+        let Joined { member, client, thread } = Member::join(
             &log.settings,
             &log.names,
             &config,

@@ -87,6 +87,13 @@ enum Goodbye {
     Unsaid,
 }
 
+/// A member that has begun to join.
+pub(super) struct Joined {
+    pub(super) member: Arc<Member>,
+    pub(super) client: Arc<Client>,
+    pub(super) thread: std::thread::JoinHandle<()>,
+}
+
 /// Follows rebalances on the polling thread.
 pub(super) struct Context {
     member: Arc<Member>,
@@ -102,7 +109,7 @@ impl Member {
         topics: &[Topic],
         progress: Progress,
         described: String,
-    ) -> Result<(Arc<Self>, Arc<Client>, std::thread::JoinHandle<()>), BusError> {
+    ) -> Result<Joined, BusError> {
         let doing = format!("joining as {described}");
         let member = Arc::new(Self {
             inbox: Mutex::default(),
@@ -124,7 +131,7 @@ impl Member {
             .name("kafka-member".to_owned())
             .spawn(move || of_thread.run(&its_client))
             .map_err(|e| failed(&*doing, e.to_string()))?;
-        Ok((member, client, thread))
+        Ok(Joined { member, client, thread })
     }
 
     fn inbox(&self) -> MutexGuard<'_, Inbox> {

@@ -116,3 +116,25 @@ impl Log for KafkaLog {
         self.blocking("asking the brokers", ask).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_broker_that_is_away_may_come_back() {
+        // Nothing listens on port 1.
+        let log = KafkaLog::connect(KafkaSettings::new("127.0.0.1:1", "")).unwrap();
+        let error = log.ping().await.unwrap_err();
+        assert!(matches!(error, BusError::Unavailable { .. }), "{error}");
+    }
+
+    #[cfg(not(feature = "tls"))]
+    #[test]
+    fn encryption_that_was_not_built_in_is_refused() {
+        let mut settings = KafkaSettings::new("127.0.0.1:1", "");
+        settings.security = KafkaSecurity::Tls(KafkaTls::default());
+        let error = KafkaLog::connect(settings).err().unwrap();
+        assert!(error.to_string().contains("built without TLS"), "{error}");
+    }
+}

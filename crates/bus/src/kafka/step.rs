@@ -8,7 +8,7 @@ use rdkafka::consumer::Consumer as _;
 
 use super::KafkaLog;
 use super::errors::{bus_error, failed, unavailable};
-use super::member::{Client, Member, Progress};
+use super::member::{Client, Joined, Member, Progress};
 use super::names::Names;
 use super::topics::Counts;
 use super::transaction::{Failure, Transactions};
@@ -54,7 +54,7 @@ impl KafkaStep {
                 .map_err(|e| bus_error(format!("beginning transactions as {described}"), &e))?;
         let mut config = log.settings.member(&settings.group, &settings.member);
         config.set("partition.assignment.strategy", "range");
-        let (member, client, thread) = Member::join(
+        let Joined { member, client, thread } = Member::join(
             &log.settings,
             &log.names,
             &config,

@@ -143,35 +143,52 @@ fn decoded(recording: &Recording, bytes: &[u8]) -> Decoded {
 #[test]
 fn recordings_decode_without_loss() {
     let Some(shared) = shared() else { return };
-    let mut table = String::new();
+    let mut table = String::from(HEAD);
     let mut totals: BTreeMap<&str, [usize; 4]> = BTreeMap::new();
     for recording in RECORDINGS {
-        for file in bodies(&shared.join(recording.place)) {
-            let result = decoded(recording, &read(&file));
+        let mut sum = Decoded::default();
+        let found = bodies(&shared.join(recording.place));
+        let file_by_file = found.len() > 1 && recording.packing == Packing::Body && by_file(recording.kind);
+        for file in &found {
+            let result = decoded(recording, &read(file));
             result.events.iter().for_each(check_event);
-            let name = file.strip_prefix(&shared).unwrap().display().to_string();
-            write_row(&mut table, recording, &name, &result);
-            let total = totals.entry(recording.kind.name()).or_default();
-            let mentions = result.events.iter().filter(|e| is_mention(e)).count();
-            let parts =
-                [mentions, result.events.len() - mentions, result.ignored.len(), result.refusals.len()];
-            for (sum, part) in total.iter_mut().zip(parts) {
-                *sum += part;
+            if file_by_file {
+                let name = file.strip_prefix(&shared).unwrap().display().to_string();
+                write_row(&mut table, recording, &name, &result);
             }
-            if recording.packing == Packing::Body
-                && matches!(recording.kind, SourceKind::Csv | SourceKind::BlueskyJetstream)
-            {
-                assert_eq!(result.records as usize, parts.iter().sum::<usize>(), "{name}");
-            }
+            sum.append(result);
         }
+        let mentions = sum.events.iter().filter(|e| is_mention(e)).count();
+        let parts = [mentions, sum.events.len() - mentions, sum.ignored.len(), sum.refusals.len()];
+        if matches!(recording.kind, SourceKind::Csv | SourceKind::BlueskyJetstream) {
+            assert_eq!(sum.records as usize, parts.iter().sum::<usize>(), "{}", recording.place);
+        }
+        if !file_by_file {
+            let many = if found.len() > 1 { format!(" ({} files)", found.len()) } else { String::new() };
+            write_row(&mut table, recording, &format!("{}{many}", recording.place), &sum);
+        }
+        let total = totals.entry(recording.kind.name()).or_default();
+        total.iter_mut().zip(parts).for_each(|(total, part)| *total += part);
     }
-    println!("{table}");
+    table.push_str(
+        "\n| kind | mentions | other events | without a mention | refused |\n|---|---|---|---|---|\n",
+    );
     for (kind, [mentions, others, ignored, refused]) in &totals {
-        println!(
-            "{kind}: {mentions} mentions, {others} other events, {ignored} without a mention, {refused} refused"
-        );
+        writeln!(table, "| {kind} | {mentions} | {others} | {ignored} | {refused} |").unwrap();
     }
-    assert_eq!(totals["bluesky-jetstream"][3], 0);
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/recordings.md");
+    let written = String::from_utf8(read(&page)).unwrap();
+    assert!(written.ends_with(&table), "docs/recordings.md is out of date; its tables should be:\n{table}");
+}
+
+const HEAD: &str = "\
+| kind | recording | records | events | without a mention | refused |
+|---|---|---|---|---|---|
+";
+
+/// The kinds that people replay are told file by file, the others folder by folder.
+fn by_file(kind: SourceKind) -> bool {
+    matches!(kind, SourceKind::XV2 | SourceKind::Mastodon | SourceKind::Feed | SourceKind::FacebookWebhook)
 }
 
 fn is_mention(event: &MentionEvent) -> bool {

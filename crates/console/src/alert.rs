@@ -10,7 +10,7 @@ use crate::backend::{Answer, Backend};
 use crate::now::hex_id;
 use crate::page::Section;
 use crate::parts;
-use crate::when::Moment;
+use crate::when::{Moment, span};
 use crate::words;
 
 /// How long somebody can take an alert for: seconds and words.
@@ -159,25 +159,37 @@ fn numbers(reason: &Reason) -> Markup {
         @if !reason.numbers.is_empty() {
             p.numbers {
                 @for (name, value) in &reason.numbers {
-                    span { (name.replace('_', " ")) " " strong { (short(*value)) } }
+                    @let (name, value) = figure(name, *value);
+                    span { (name) " " strong { (value) } }
                 }
             }
         }
     }
 }
 
-/// A number of a reason: whole where it is, else three significant digits or so.
-fn short(value: f64) -> String {
+/// A named number as people read it: the unit at the end of the name, or the `p_` before it, goes into the
+/// value.
+fn figure(name: &str, value: f64) -> (String, String) {
+    let plain = |name: &str| name.replace('_', " ");
     if !value.is_finite() {
-        "–".into()
-    } else if value.fract() == 0.0 && value.abs() < 1e15 {
+        return (plain(name), "–".into());
+    }
+    if let Some(name) = name.strip_prefix("p_").filter(|_| (0.0..=1.0).contains(&value)) {
+        return (format!("chance of {}", plain(name)), parts::percent(value));
+    }
+    if let Some(name) = name.strip_suffix("_s").filter(|_| value >= 0.0) {
+        return (plain(name), span(parts::to_millis(value)));
+    }
+    (plain(name), short(value))
+}
+
+/// Whole where it is or where it is large, else with as many digits as matter.
+fn short(value: f64) -> String {
+    if value.fract() == 0.0 || value.abs() >= 100.0 {
         format!("{value:.0}")
-    } else if value.abs() >= 100.0 {
-        format!("{value:.0}")
-    } else if value.abs() >= 1.0 {
-        format!("{value:.1}")
     } else {
-        format!("{value:.3}")
+        let digits = format!("{value:.3}");
+        digits.trim_end_matches('0').trim_end_matches('.').to_owned()
     }
 }
 
@@ -261,6 +273,27 @@ fn forms(episode: &Episode, who: &str) -> Markup {
                     }
                 }
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_read_with_their_unit() {
+        for (name, value, words) in [
+            ("p_viral", 0.714, "chance of viral 71 %"),
+            ("doubling_s", 840.0, "doubling 14 min"),
+            ("surprise", 5.25, "surprise 5.25"),
+            ("threshold", 0.5, "threshold 0.5"),
+            ("expected", 2_400.4, "expected 2400"),
+            ("tiny", 0.000_01, "tiny 0"),
+            ("x", f64::NAN, "x –"),
+        ] {
+            let (name, value) = figure(name, value);
+            assert_eq!(format!("{name} {value}"), words);
         }
     }
 }

@@ -158,12 +158,15 @@ fn clock_row(clock: &Clock, moment: &Moment) -> Markup {
     html! {
         div.clock data-mood=(mood) {
             span.side { (words::clock_side(clock.side())) }
-            (parts::bar("clock", share(clock, moment)))
-            span.state { (words) }
-            @if let Some(due) = clock.due_at_us {
-                span.abs title=(moment.full(Timestamp::from_micros(due))) { "due " (moment.clock(Timestamp::from_micros(due))) }
-            } @else {
-                span.abs { "of " (span(clock.target_ms)) }
+            (parts::bar("used", share(clock, moment)))
+            p.figures {
+                span.state { (words) }
+                @if let Some(due) = clock.due_at_us {
+                    @let due = Timestamp::from_micros(due);
+                    span.abs title=(moment.full(due)) { "due " (moment.clock(due)) }
+                } @else {
+                    span.abs { "of " (span(clock.target_ms)) }
+                }
             }
         }
     }

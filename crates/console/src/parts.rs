@@ -99,14 +99,16 @@ pub(crate) fn forecast(forecast: &Forecast) -> Markup {
                 rect.seen x="0" y="18" height="4" rx="2" width=(line.at(to_float(forecast.seen)).max(4)) {}
             }
             p.figures {
-                strong { (words::number(forecast.seen)) } " so far → "
-                strong { (words::about(forecast.expected_final)) } " expected "
-                span.dim { "(" (words::about(forecast.low)) "–" (words::about(forecast.high)) ")" }
+                span {
+                    strong { (words::number(forecast.seen)) } " so far → "
+                    strong { (words::about(forecast.expected_final)) } " expected "
+                    span.dim { "(" (words::about(forecast.low)) "–" (words::about(forecast.high)) ")" }
+                }
                 @if forecast.viral_size > 0 {
-                    " · " strong { (percent(forecast.p_viral)) } " to pass " (words::number(forecast.viral_size))
+                    span { strong { (percent(forecast.p_viral)) } " to pass " (words::number(forecast.viral_size)) }
                 }
                 @if let Some(seconds) = forecast.answer_within_s.filter(|s| s.is_finite()) {
-                    " · answer within " strong { (span(to_millis(seconds))) }
+                    span.deadline { "answer within " strong { (span(to_millis(seconds))) } }
                 }
             }
         }
@@ -169,7 +171,7 @@ const fn to_float(n: u64) -> f64 {
 }
 
 #[allow(clippy::cast_possible_truncation)]
-fn to_millis(seconds: f64) -> i64 {
+pub(crate) fn to_millis(seconds: f64) -> i64 {
     (seconds.max(0.0) * 1_000.0) as i64
 }
 

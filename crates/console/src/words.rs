@@ -24,9 +24,9 @@ pub(crate) const fn trigger(trigger: Trigger) -> &'static str {
 pub(crate) const fn urgency(urgency: Urgency) -> &'static str {
     match urgency {
         Urgency::Unspecified => "unrated",
-        Urgency::Digest => "digest",
-        Urgency::Ticket => "working hours",
-        Urgency::Page => "page",
+        Urgency::Digest => "in the next digest",
+        Urgency::Ticket => "in working hours",
+        Urgency::Page => "at once",
     }
 }
 

@@ -46,6 +46,11 @@ impl Default for DetectPolicy {
 }
 
 impl DetectPolicy {
+    /// For a series of counts, where nobody says who wrote: rises less than six quiet hours apart are one episode.
+    pub fn for_series() -> Self {
+        Self { quiet_s: 6 * 3600, ..Self::default() }
+    }
+
     /// The surprise at which an episode opens, for rows of `row_s` seconds.
     pub fn opening_surprise(&self, row_s: f32) -> f32 {
         let rows_per_day = 86_400.0 / row_s.max(1.0);

@@ -96,7 +96,7 @@ impl Pulse {
         best.surprise = self.tail.surprise(score, tuning).max(0.0);
         let rows = stretch.observed_s / stretch.row_s;
         self.tail.learn(score, rows, stretch.now_s, tuning);
-        self.learn(count, expected, factor, &residuals, best.surprise, stretch, tuning);
+        self.learn(count, factor, &residuals, best.surprise, stretch, tuning);
         best
     }
 
@@ -110,8 +110,7 @@ impl Pulse {
         let middle = stable(self.expected_per_s(local_s) * span_s, tuning);
         // The sudden branch's spread is that of about such a stretch; never less than Poisson's.
         let reach = 1.645 * self.branches[0].variance.sqrt().max(1.0);
-        let back = |value: f32| ((value.max(0.0) / 2.0).powi(2) - tuning.root_offset).max(0.0);
-        (back(middle - reach).floor(), back(middle + reach).ceil())
+        (unstable(middle - reach, tuning).floor(), unstable(middle + reach, tuning).ceil())
     }
 
     /// What this key knows that a young one may borrow: level per second, rhythm, days of evidence.
@@ -123,7 +122,6 @@ impl Pulse {
     fn learn(
         &mut self,
         count: f32,
-        expected: f32,
         factor: f32,
         residuals: &[f32; BRANCHES],
         surprise: f32,
@@ -175,7 +173,15 @@ impl Pulse {
 
 const DAY_S: f32 = 86_400.0;
 
-/// Makes the variance of a count nearly independent of its size.
+/// Makes the variance of a count less dependent on its size: the power 3/4, between a square root
+/// (right for Poisson counts) and none, kept the sizes of real bursts apart best; and it is two square roots.
 fn stable(count: f32, tuning: &Tuning) -> f32 {
-    2.0 * (count.max(0.0) + tuning.root_offset).sqrt()
+    let root = (count.max(0.0) + tuning.root_offset).sqrt();
+    root * root.sqrt() / 0.75
+}
+
+/// The count of a stabilised value.
+fn unstable(value: f32, tuning: &Tuning) -> f32 {
+    let scaled = value.max(0.0) * 0.75;
+    (scaled * scaled.cbrt() - tuning.root_offset).max(0.0)
 }

@@ -42,6 +42,8 @@ pub struct Series {
     step: Step,
     /// Events that a gap may have held back and that are still to be excused.
     held_back: f32,
+    /// When the latest episode opened.
+    opened_s: i64,
     /// When the open episode was last above the closing surprise.
     open_since_hot_s: Option<i64>,
 }
@@ -62,6 +64,7 @@ impl Series {
             started_s: 0,
             step: Step::default(),
             held_back: 0.0,
+            opened_s: 0,
             open_since_hot_s: None,
         }
     }
@@ -97,13 +100,37 @@ impl Series {
             observed_s: observed_s as f32,
             missing_s: missing_s as f32,
             row_s: row_s as f32,
-            learn: self.open_since_hot_s.is_none(),
+            learn: !self.is_hot(at_s),
         };
+        let count = self.without_backlog(count, &pulse, at_s, observed_s, missing_s);
         let beat = pulse.beat(count, &stretch, &self.tuning);
         self.pulse = Some(pulse);
         self.last_s = at_s;
         let alarm = self.judge(beat.surprise, at_s, row_s);
         Ok(SeriesPoint { surprise: beat.surprise, alarm })
+    }
+
+    /// After a gap, counts up to what the gap may have held back are taken as the usual number:
+    /// catching up is no burst. What is not delivered within an hour was lost, not held back.
+    fn without_backlog(
+        &mut self,
+        count: f32,
+        pulse: &Pulse,
+        at_s: i64,
+        observed_s: i64,
+        missing_s: i64,
+    ) -> f32 {
+        const BACKLOG_S: f32 = 3600.0;
+        /// The gap may have fallen on a busy time.
+        const MORE_THAN_USUAL: f32 = 2.0;
+        let expected_per_s = pulse.expected_per_s(at_s);
+        self.held_back *= (-(observed_s as f32) / BACKLOG_S).exp();
+        // A day's worth is held back at most: a source that was away for longer starts afresh.
+        self.held_back += MORE_THAN_USUAL * expected_per_s * missing_s.min(86_400) as f32;
+        let excess = (count - expected_per_s * observed_s as f32).max(0.0);
+        let excused = excess.min(self.held_back);
+        self.held_back -= excused;
+        count - excused
     }
 
     /// Opens an episode on enough surprise; it stays open until an hour without.
@@ -116,10 +143,20 @@ impl Series {
         }
         let warm = self.at_least_warm(at_s);
         let opens = warm && self.open_since_hot_s.is_none() && surprise >= open_at;
+        if opens {
+            self.opened_s = at_s;
+        }
         if opens || (self.open_since_hot_s.is_some() && surprise >= open_at * self.policy.close_share) {
             self.open_since_hot_s = Some(at_s);
         }
         opens
+    }
+
+    /// The baseline is not learned from what is unusual, unless that lasts so long that it is the new usual.
+    fn is_hot(&self, at_s: i64) -> bool {
+        let recent =
+            self.open_since_hot_s.is_some_and(|hot_s| at_s.saturating_sub(hot_s) < i64::from(EPISODE_GAP_S));
+        recent && at_s.saturating_sub(self.opened_s) < NEW_USUAL_S
     }
 
     fn at_least_warm(&self, at_s: i64) -> bool {
@@ -127,6 +164,8 @@ impl Series {
     }
 }
 
+/// After an episode has lasted this long, the baseline learns from it.
+pub(crate) const NEW_USUAL_S: i64 = 86_400;
 /// Counts beyond this say nothing more.
 const COUNT_MAX: f32 = 1e12;
 /// Without a prior, nothing is called unusual before this much was seen.

@@ -7,6 +7,7 @@ use crate::{
     pulse::{Beat, Pulse, Stretch},
     reason::{Branch, Reason, ReasonKind},
     rhythm::Rhythm,
+    series::NEW_USUAL_S,
     snapshot,
     tally::Tally,
     tuning::Tuning,
@@ -162,7 +163,11 @@ impl SubjectState {
             observed_s: elapsed_s * share,
             missing_s: elapsed_s * (1.0 - share),
             row_s: ROW_S,
-            learn: !self.episode.is_open() && !context.coverage.catching_up,
+            learn: !context.coverage.catching_up
+                && self
+                    .episode
+                    .opened_s()
+                    .is_none_or(|opened_s| i64::from(now_s.saturating_sub(opened_s)) >= NEW_USUAL_S),
         }
     }
 
@@ -232,8 +237,10 @@ fn opening(p_spread: f32, policy: &DetectPolicy) -> f32 {
     /// A forecast alone never opens an episode: this much surprise must be in the counts.
     const LEAST: f32 = 1.0;
     let usual = policy.opening_surprise(ROW_S);
-    let gain = (p_spread.clamp(0.0, 1.0) / P_ORDINARY).max(1.0).log10();
-    (usual - gain).max(LEAST.min(usual))
+    if p_spread.is_nan() || p_spread <= P_ORDINARY {
+        return usual;
+    }
+    (usual - (p_spread.min(1.0) / P_ORDINARY).log10()).max(LEAST.min(usual))
 }
 
 fn inner_time(unix_s: i64) -> u32 {

@@ -7,13 +7,11 @@
 #[non_exhaustive]
 pub struct Tuning {
     /// Time constants of the three branches, seconds: sudden, building, slow.
-    pub branch_tau_s: [f32; 3],
+    pub branch_tau_s: [690.0, 2340.0, 9000.0],
     /// Weights of the branches' scores before the largest is taken.
     pub branch_weight: [f32; 3],
-    /// Added to counts before the variance-stabilising root.
+    /// Added to counts before the variance-stabilising power.
     pub root_offset: f32,
-    /// Exponent of the variance-stabilising power (0.5 is a square root).
-    pub power: f32,
     /// Smallest standard deviation of a stabilised residual.
     pub spread_floor: f32,
     /// Memory of the residual spread, days.
@@ -62,28 +60,27 @@ impl Tuning {
     /// What ships.
     pub const SHIPPED: Self = {
         Self {
-            branch_tau_s: [600.0, 2400.0, 7200.0],
-            branch_weight: [1.0, 1.0, 1.0],
-            root_offset: 0.5,
-            power: 0.5,
-            spread_floor: 0.5,
-            spread_days: 5.0,
-            spread_clip: 4.0,
-            level_days: 3.0,
-            level_clip: 3.0,
-            shape_rate: 0.2,
-            shape_prior: 10.0,
-            freeze_surprise: 3.5,
-            tail_threshold: 3.0,
-            tail_threshold_min: 1.0,
-            tail_excess: 1.0,
-            tail_rate: 1.0 / 150.0,
-            tail_gain: 0.5,
-            tail_shape: 0.05,
-            tail_prior: 8.0,
-            tail_bound: 5.0,
-            tail_weight_min: 0.02,
-            tail_memory_rows: 8640.0,
+            branch_tau_s: [690.0, 2340.0, 9000.0],
+            branch_weight: [0.785, 1.06, 0.7],
+            root_offset: 0.6,
+            spread_floor: 0.3,
+            spread_days: 6.4,
+            spread_clip: 6.4,
+            level_days: 2.5,
+            level_clip: 3.8,
+            shape_rate: 0.23,
+            shape_prior: 8.0,
+            freeze_surprise: 3.2,
+            tail_threshold: 2.5,
+            tail_threshold_min: 1.05,
+            tail_excess: 0.95,
+            tail_rate: 0.0075,
+            tail_gain: 0.28,
+            tail_shape: 0.11,
+            tail_prior: 6.0,
+            tail_bound: 5.7,
+            tail_weight_min: 0.024,
+            tail_memory_rows: 5300.0,
         }
     };
 }

@@ -76,35 +76,46 @@ pub fn ced(dir: &Path) -> Vec<Thread> {
         .collect()
 }
 
-/// The threads the shipped model is fitted on: openly licensed cascades, thinned copies of them, and simulated ones.
-pub fn shipping(tideh: &[Thread]) -> Vec<Thread> {
-    let mut out = tideh.to_vec();
-    for (copy, share) in [(0u64, 0.1), (1, 0.03), (2, 0.01)] {
+/// The threads the shipped model's ordinary part is fitted on: thinned copies of openly licensed
+/// cascades (as if fewer people had cared) and simulated ones, with followers known and unknown.
+pub fn shipping(tideh: &[Thread], parts: &str) -> Vec<Thread> {
+    let mut out = Vec::new();
+    let thinned: &[(u64, f64, bool)] = if parts.contains('c') {
+        &[(0, 0.3, false), (1, 0.1, false), (2, 0.1, true), (3, 0.03, false), (4, 0.01, true)]
+    } else {
+        &[]
+    };
+    for &(copy, share, known) in thinned {
         for (index, thread) in tideh.iter().enumerate() {
-            let keep = |i: usize| {
-                let mut z =
-                    ((index as u64) << 40 | copy << 32 | i as u64).wrapping_add(0x9e37_79b9_7f4a_7c15);
-                z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-                z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-                ((z >> 11) as f64 / (1u64 << 53) as f64) < share
-            };
-            let reactions =
-                thread.reactions.iter().enumerate().filter(|(i, _)| keep(*i)).map(|(_, r)| *r).collect();
+            let keep = |i: usize| unit((index as u64) << 40 | copy << 32 | i as u64) < share;
+            let reactions = thread.reactions.iter().enumerate().filter(|(i, _)| keep(*i));
             out.push(Thread {
-                root_followers: (thread.root_followers as f64 * share) as u64,
-                reactions,
-                weight: 0.2,
+                root_followers: thread.root_followers,
+                reactions: reactions.map(|(_, r)| (r.0, if known { r.1 } else { 0 })).collect(),
+                weight: if parts.contains('C') { 1.0 } else { 0.5 },
             });
         }
     }
-    for seed in 0..400 {
+    let simulated = if parts.contains('s') { 300 } else { 0 };
+    for seed in 0..simulated {
         let mut thread = Thread::simulated(seed, &ThreadParams::drawn(seed));
-        thread.weight = 0.1;
+        thread.weight = 0.05;
+        if seed % 2 == 0 {
+            thread.reactions.iter_mut().for_each(|r| r.1 = 0);
+        }
         if !thread.reactions.is_empty() {
             out.push(thread);
         }
     }
     out
+}
+
+/// A number in 0..1 by a hash.
+fn unit(x: u64) -> f64 {
+    let mut z = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64
 }
 
 fn size(thread: &Thread) -> usize {
@@ -154,6 +165,9 @@ pub fn print(name: &str, checks: &[Vec<[f64; 5]>]) {
             / rows.len() as f64;
         let mut width: Vec<f64> = rows.iter().map(|r| (r[3] + 1.0) / (r[2] + 1.0)).collect();
         width.sort_by(f64::total_cmp);
+        let log_error =
+            rows.iter().map(|r| ((r[1] + 1.0) / (r[0] + 1.0)).ln().abs()).sum::<f64>() / rows.len() as f64;
+        print!("mean log error {log_error:.3} ");
         println!(
             "{name} {age:6} s: n {} median error {:.1} % within 15 % {:.2} coverage {:.3} width x{:.1}",
             rows.len(),
@@ -222,4 +236,39 @@ fn viral<'a>(test: impl Iterator<Item = (&'a Thread, &'a CascadeModel)>) -> Vec<
         right.iter().filter(|r| best(&r.1) > level).count() as f64 / right.len() as f64
     };
     vec![recall(2), recall(4), recall(5), recall(8)]
+}
+
+/// What the simplest rules do on the same threads, leaving each out: a constant ratio, and a line through the logarithms.
+pub fn baselines(threads: &[Thread]) {
+    for age in CHECKS_S {
+        let rows: Vec<(f64, f64)> = threads
+            .iter()
+            .map(|t| ((state_at(t, age).seen() as f64 + 1.0).ln(), (size(t) as f64 + 1.0).ln()))
+            .collect();
+        let median = |mut v: Vec<f64>| {
+            v.sort_by(f64::total_cmp);
+            v[v.len() / 2]
+        };
+        let (mut ratio, mut constant, mut line) = (vec![], vec![], vec![]);
+        for i in 0..rows.len() {
+            let others: Vec<&(f64, f64)> =
+                rows.iter().enumerate().filter(|r| r.0 != i).map(|r| r.1).collect();
+            let error = |guess: f64| ((guess.max(rows[i].0) - rows[i].1).exp() - 1.0).abs();
+            ratio.push(error(rows[i].0 + median(others.iter().map(|r| r.1 - r.0).collect())));
+            constant.push(error(median(others.iter().map(|r| r.1).collect())));
+            let n = others.len() as f64;
+            let (mx, my) =
+                (others.iter().map(|r| r.0).sum::<f64>() / n, others.iter().map(|r| r.1).sum::<f64>() / n);
+            let slope = others.iter().map(|r| (r.0 - mx) * (r.1 - my)).sum::<f64>()
+                / others.iter().map(|r| (r.0 - mx).powi(2)).sum::<f64>();
+            let shift = median(others.iter().map(|r| r.1 - slope * r.0).collect());
+            line.push(error(slope * rows[i].0 + shift));
+        }
+        println!(
+            "baselines {age:6} s: ratio {:.1} %  constant {:.1} %  line {:.1} %",
+            100.0 * median(ratio),
+            100.0 * median(constant),
+            100.0 * median(line)
+        );
+    }
 }

@@ -12,10 +12,11 @@
 mod cascades;
 mod events;
 mod nab;
+mod search;
 
 use std::path::PathBuf;
 
-use detect::{DetectPolicy, Series, Tuning};
+use detect::Tuning;
 use nab::{Labelled, Outcome};
 
 fn main() {
@@ -30,10 +31,78 @@ fn main() {
     let events = events::load(&data.join("events"));
     match command {
         "series" => report(&nab, &events, &Tuning::default(), true),
+        "search" => {
+            let number = |i: usize, d: u64| args.get(i).and_then(|a| a.parse().ok()).unwrap_or(d);
+            let mut start = Tuning::default();
+            for pair in args.iter().skip(3) {
+                let (name, value) = pair.split_once('=').unwrap();
+                *search::knobs(&mut start).into_iter().find(|k| k.0 == name).unwrap().1 =
+                    value.parse().unwrap();
+            }
+            let judge = search::Judge::new(nab::load(&data.join("nab")), events::load(&data.join("events")));
+            println!("start {:?}", judge.worth(&start));
+            let (best, worth) = search::walk(&judge, start, number(1, 100) as usize, number(2, 1));
+            println!("best {worth:?}\n{best:?}");
+            report(&nab, &events, &best, true);
+        }
+        "sweep" => {
+            for quiet_h in [1, 3, 6, 12, 24] {
+                let line: Vec<String> = [0.02f32, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0]
+                    .iter()
+                    .map(|&fa| {
+                        let policy = detect::DetectPolicy {
+                            false_alarms_per_day: fa,
+                            quiet_s: quiet_h * 3600,
+                            ..Default::default()
+                        };
+                        let raw: Vec<f64> = nab
+                            .iter()
+                            .map(|s| nab::raw_score(s, &search::run_with(s, &Tuning::default(), policy).1))
+                            .collect();
+                        let n = nab.iter().map(|s| s.windows.len()).sum();
+                        format!("{fa}: {:.1}", nab::normalised(raw.iter().sum(), n))
+                    })
+                    .collect();
+                println!("quiet {quiet_h} h: {}", line.join("  "));
+            }
+        }
+        "loo" => left_out(&data, args.get(1).and_then(|a| a.parse().ok()).unwrap_or(60)),
         "cascades" => forecasts(&data),
+        "twitter" => {
+            let tideh = cascades::tideh(&data.join("tideh"));
+            for parts in args.iter().skip(1) {
+                let fit = |t: &[detect::thread::Thread]| {
+                    detect::thread::CascadeModel::fit_apart(&cascades::shipping(t, parts), t).unwrap()
+                };
+                cascades::print(&format!("Twitter {parts}"), &cascades::crossed(&tideh, 25, fit, 0).0);
+            }
+        }
+        "weibo" => {
+            let (rows, viral) = cascades::crossed(
+                &cascades::ced(&data.join("ced")),
+                2,
+                |t| detect::thread::CascadeModel::fit(t).unwrap(),
+                5,
+            );
+            cascades::print("Weibo, halves", &rows);
+            println!("viral at 5 % false positives by 10, 30, 60, 360 min: {viral:.2?}");
+        }
+        "transfer" => {
+            let (tideh, ced) = (cascades::tideh(&data.join("tideh")), cascades::ced(&data.join("ced")));
+            for parts in args.iter().skip(1) {
+                let model =
+                    detect::thread::CascadeModel::fit_apart(&cascades::shipping(&tideh, parts), &tideh)
+                        .unwrap();
+                cascades::print(
+                    &format!("Weibo by {parts}"),
+                    &cascades::predict(ced.iter().map(|t| (t, &model)), 5),
+                );
+            }
+        }
         "ship" => {
-            let threads = cascades::shipping(&cascades::tideh(&data.join("tideh")));
-            let bytes = detect::thread::CascadeModel::fit(&threads).unwrap().to_bytes();
+            let large = cascades::tideh(&data.join("tideh"));
+            let threads = cascades::shipping(&large, "cs");
+            let bytes = detect::thread::CascadeModel::fit_apart(&threads, &large).unwrap().to_bytes();
             std::fs::write(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src/thread/shipped.bin"), &bytes)
                 .unwrap();
             println!("wrote {} bytes from {} threads", bytes.len(), threads.len());
@@ -42,27 +111,8 @@ fn main() {
     }
 }
 
-/// Runs one series; the surprise of each row and the rows that opened an episode.
-fn run(series: &Labelled, tuning: &Tuning) -> (Vec<f32>, Vec<usize>) {
-    let mut detector = Series::with_tuning(DetectPolicy::default(), *tuning);
-    let mut alarms = Vec::new();
-    let surprise = series
-        .rows
-        .iter()
-        .enumerate()
-        .map(|(i, &(t, v))| {
-            let point = detector.row(t, v).unwrap();
-            if point.alarm {
-                alarms.push(i);
-            }
-            point.surprise
-        })
-        .collect();
-    (surprise, alarms)
-}
-
 fn report(nab: &[Labelled], events: &[Labelled], tuning: &Tuning, verbose: bool) {
-    let runs: Vec<_> = nab.iter().map(|s| run(s, tuning)).collect();
+    let runs: Vec<_> = nab.iter().map(|s| search::run(s, tuning)).collect();
     let windows: usize = nab.iter().map(|s| s.windows.len()).sum();
     let raw: Vec<f64> = nab.iter().zip(&runs).map(|(s, r)| nab::raw_score(s, &r.1)).collect();
     println!(
@@ -99,7 +149,7 @@ fn report(nab: &[Labelled], events: &[Labelled], tuning: &Tuning, verbose: bool)
             println!("  nominal {nominal:.3}/day, realised/nominal: {}", ratios.join(", "));
         }
     }
-    let surprises: Vec<Vec<f32>> = events.iter().map(|s| run(s, tuning).0).collect();
+    let surprises: Vec<Vec<f32>> = events.iter().map(|s| search::run(s, tuning).0).collect();
     let line: Vec<String> = [0.1, 0.25, 0.5, 1.0, 2.0]
         .iter()
         .map(|&rate| {
@@ -114,7 +164,8 @@ fn forecasts(data: &std::path::Path) {
     use detect::thread::CascadeModel;
     let (tideh, ced) = (cascades::tideh(&data.join("tideh")), cascades::ced(&data.join("ced")));
     println!("{} Twitter, {} Weibo threads", tideh.len(), ced.len());
-    let fit = |t: &[detect::thread::Thread]| CascadeModel::fit(&cascades::shipping(t)).unwrap();
+    let fit =
+        |t: &[detect::thread::Thread]| CascadeModel::fit_apart(&cascades::shipping(t, "cs"), t).unwrap();
     let (rows, _) = cascades::crossed(&tideh, 10, fit, 0);
     cascades::print("Twitter, crossed", &rows);
     let shipped = fit(&tideh);
@@ -122,4 +173,67 @@ fn forecasts(data: &std::path::Path) {
     let (rows, viral) = cascades::crossed(&ced, 4, |t| CascadeModel::fit(t).unwrap(), 5);
     cascades::print("Weibo, crossed", &rows);
     println!("viral at 5 % false positives by 10, 30, 60, 360 min: {viral:.2?}");
+}
+
+/// Chooses the constants without each file in turn, from a plain start, and reports the file that was left out.
+fn left_out(data: &std::path::Path, steps: usize) {
+    let mut start = Tuning::default();
+    for (name, value) in [
+        ("tau0", 600.0),
+        ("tau1", 2400.0),
+        ("tau2", 7200.0),
+        ("w0", 1.0),
+        ("w1", 1.0),
+        ("w2", 1.0),
+        ("root_offset", 0.5),
+        ("spread_floor", 0.5),
+        ("spread_days", 5.0),
+        ("spread_clip", 4.0),
+        ("level_days", 3.0),
+        ("level_clip", 3.0),
+        ("shape_rate", 0.2),
+        ("shape_prior", 10.0),
+        ("freeze", 3.5),
+        ("tail_threshold", 3.0),
+        ("tail_threshold_min", 1.0),
+        ("tail_excess", 1.0),
+        ("tail_rate", 1.0 / 150.0),
+        ("tail_gain", 0.5),
+        ("tail_shape", 0.05),
+        ("tail_prior", 8.0),
+        ("tail_bound", 5.0),
+        ("tail_weight_min", 0.02),
+        ("tail_memory_rows", 8640.0),
+    ] {
+        if let Some(knob) = search::knobs(&mut start).into_iter().find(|k| k.0 == name) {
+            *knob.1 = value;
+        }
+    }
+    let all = nab::load(&data.join("nab"));
+    let (mut raw, mut windows) = (0.0, 0);
+    for left in 0..all.len() {
+        let mut others = nab::load(&data.join("nab"));
+        others.remove(left);
+        let (best, _) = search::walk(
+            &search::Judge::new(others, events::load(&data.join("events"))),
+            start,
+            steps,
+            left as u64 + 10,
+        );
+        let (surprise, alarms) = search::run(&all[left], &best);
+        let score = nab::raw_score(&all[left], &alarms);
+        raw += score;
+        windows += all[left].windows.len();
+        let mut o = Outcome::default();
+        nab::tally(&all[left], &surprise, 3.46, &mut o);
+        println!(
+            "without {}: its score {:.1}, at nominal 0.1 a day: realised {:.2}, caught {}/{}",
+            all[left].name,
+            nab::normalised(score, all[left].windows.len()),
+            o.rate(),
+            o.caught,
+            o.labels
+        );
+    }
+    println!("left out, together: {:.1}", nab::normalised(raw, windows));
 }

@@ -48,10 +48,10 @@ pub enum ModelError {
 
 /// Levels of the residual quantiles that a model stores.
 const LEVELS: [f32; 11] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975, 0.99];
-/// Share of the trees in the mix with the linear fit.
-const TREE_SHARE: f32 = 0.5;
 /// Folds for residuals of threads the fit has not seen.
 const FOLDS: usize = 8;
+/// Widening of intervals for threads of another kind than those fitted.
+const UNSEEN_KIND: f32 = 1.3;
 const MAGIC: &[u8; 8] = b"RDRCASC1";
 
 /// How well an age's model forecasts threads that were left out of its fit.
@@ -90,6 +90,8 @@ struct Growing {
 #[derive(Clone, Debug, PartialEq)]
 pub struct CascadeModel {
     ages: Vec<AgeModel>,
+    /// Fitted on large threads alone, and used for those that are as large as they at the same age; may be empty.
+    large: Vec<(f32, AgeModel)>,
     /// Exponent of how the growth still to come spreads over time.
     slope: f32,
 }
@@ -113,49 +115,115 @@ pub struct Forecast {
     growing: Growing,
 }
 
+/// Training rows of one age; `thread` keeps a thread's rows in one fold, `exact` marks the age itself.
+#[derive(Default)]
+struct Rows {
+    x: Vec<[f32; FEATURES]>,
+    y: Vec<f32>,
+    weight: Vec<f32>,
+    thread: Vec<usize>,
+    exact: Vec<bool>,
+}
+
+impl Rows {
+    /// The rows whose thread is in (`true`) or out of a fold.
+    fn pick(&self, fold: usize, inside: bool) -> Vec<usize> {
+        (0..self.y.len()).filter(|row| (self.thread[*row] % FOLDS == fold) == inside).collect()
+    }
+
+    fn part(&self, rows: &[usize]) -> (Vec<[f32; FEATURES]>, Vec<f32>, Vec<f32>) {
+        let of = |values: &[f32]| rows.iter().map(|row| values[*row]).collect();
+        (rows.iter().map(|row| self.x[*row]).collect(), of(&self.y), of(&self.weight))
+    }
+}
+
 impl AgeModel {
-    fn fit(x: &[[f32; FEATURES]], y: &[f32], weight: &[f32]) -> (Self, Vec<f32>) {
-        let fold_of = |row: usize| row % FOLDS;
-        let mut rest = vec![0.0; y.len()];
+    /// Fits rows; also answers each row's residual by a fit that has not seen its thread.
+    fn fit(rows: &Rows) -> (Self, Vec<f32>) {
+        let mut rest = vec![0.0; rows.y.len()];
         for fold in 0..FOLDS {
-            let keep = |row: &usize| fold_of(*row) != fold;
-            let rows: Vec<usize> = (0..y.len()).filter(keep).collect();
-            let pick = |values: &[f32]| -> Vec<f32> { rows.iter().map(|row| values[*row]).collect() };
-            let part_x: Vec<[f32; FEATURES]> = rows.iter().map(|row| x[*row]).collect();
-            let (trees, linear) = middle_fit(&part_x, &pick(y), &pick(weight));
-            for row in (0..y.len()).filter(|row| fold_of(*row) == fold) {
-                rest[row] = y[row] - mix(&trees, &linear, &x[row]);
+            let (x, y, weight) = rows.part(&rows.pick(fold, false));
+            let (trees, linear) = middle_fit(&x, &y, &weight);
+            for row in rows.pick(fold, true) {
+                rest[row] = rows.y[row] - mix(&trees, &linear, &rows.x[row]);
             }
         }
         let sizes: Vec<f32> = rest.iter().map(|value| (value.abs() + 0.02).ln()).collect();
-        let spread = Boost::fit(x, &sizes, weight, &SPREAD_GROWTH);
-        let mut scaled: Vec<(f32, f32)> =
-            (0..y.len()).map(|row| (rest[row] / spread.answer(&x[row]).exp(), weight[row])).collect();
+        // Scaled by a spread that has not seen the thread either, or the intervals come out too narrow.
+        let mut scaled = Vec::new();
+        for fold in 0..FOLDS {
+            let seen = rows.pick(fold, false);
+            let (x, _, weight) = rows.part(&seen);
+            let part: Vec<f32> = seen.iter().map(|row| sizes[*row]).collect();
+            let spread = Boost::fit(&x, &part, &weight, &SPREAD_GROWTH);
+            let exact = rows.pick(fold, true).into_iter().filter(|row| rows.exact[*row]);
+            scaled.extend(exact.map(|row| (rest[row] / spread_of(&spread, &rows.x[row]), rows.weight[row])));
+        }
+        let spread = Boost::fit(&rows.x, &sizes, &rows.weight, &SPREAD_GROWTH);
         scaled.sort_by(|a, b| a.0.total_cmp(&b.0));
-        let (trees, linear) = middle_fit(x, y, weight);
+        let (trees, linear) = middle_fit(&rows.x, &rows.y, &rows.weight);
         (Self { trees, linear, spread, quantiles: LEVELS.map(|level| conformal(&scaled, level)) }, rest)
     }
 
     fn growing(&self, x: &[f32; FEATURES]) -> Growing {
         let middle = mix(&self.trees, &self.linear, x).clamp(0.0, GROWTH_MAX);
-        let spread = self.spread.answer(x).clamp(-6.0, 3.0).exp();
+        let spread = spread_of(&self.spread, x);
         Growing { middle, spread, quantiles: self.quantiles }
     }
+
+    fn write(&self, out: &mut snapshot::Writer) {
+        self.trees.write(out);
+        self.linear.write(out);
+        self.spread.write(out);
+        self.quantiles.iter().for_each(|value| out.f32(*value));
+    }
+
+    fn read(input: &mut snapshot::Reader<'_>) -> Option<Self> {
+        let (trees, linear, spread) = (Boost::read(input)?, Linear::read(input)?, Boost::read(input)?);
+        let mut quantiles = [0.0; LEVELS.len()];
+        for value in &mut quantiles {
+            *value = input.f32()?;
+        }
+        quantiles.is_sorted().then_some(Self { trees, linear, spread, quantiles })
+    }
+}
+
+impl Growing {
+    /// This one, moved towards another by a share.
+    fn blend(self, other: Self, share: f32) -> Self {
+        let blend = |a: f32, b: f32| a + (b - a) * share;
+        Self {
+            middle: blend(self.middle, other.middle),
+            spread: blend(self.spread, other.spread),
+            quantiles: std::array::from_fn(|i| blend(self.quantiles[i], other.quantiles[i])),
+        }
+    }
+}
+
+/// The typical size of a residual.
+fn spread_of(spread: &Boost, x: &[f32; FEATURES]) -> f32 {
+    spread.answer(x).clamp(-6.0, 3.0).exp()
 }
 
 /// No thread is forecast to grow more than this (as a logarithm): about 160,000 times.
 const GROWTH_MAX: f32 = 12.0;
 const SPREAD_GROWTH: Growth = Growth { trees: 30, rate: 0.1, bound: 1.5, ridge: 20.0, share: 0.8 };
 
+/// The linear fit's share; the trees learn what that leaves.
+const LINEAR_SHARE: f32 = 0.8;
+
 fn middle_fit(x: &[[f32; FEATURES]], y: &[f32], weight: &[f32]) -> (Boost, Linear) {
     let total: f32 = weight.iter().sum();
     let growth =
         Growth { trees: 120, rate: 0.08, bound: 0.3, ridge: (total * 0.01).clamp(2.0, 20.0), share: 0.7 };
-    (Boost::fit(x, y, weight, &growth), Linear::fit(x, y, weight, 0.02 * f64::from(total) + 2.0))
+    let linear = Linear::fit(x, y, weight, 0.02 * f64::from(total) + 2.0);
+    let rest: Vec<f32> =
+        x.iter().zip(y).map(|(row, value)| value - LINEAR_SHARE * linear.answer(row)).collect();
+    (Boost::fit(x, &rest, weight, &growth), linear)
 }
 
 fn mix(trees: &Boost, linear: &Linear, x: &[f32; FEATURES]) -> f32 {
-    TREE_SHARE * trees.answer(x) + (1.0 - TREE_SHARE) * linear.answer(x)
+    LINEAR_SHARE * linear.answer(x) + trees.answer(x)
 }
 
 /// The quantile of sorted weighted values that a new value stays within with at least that
@@ -201,7 +269,23 @@ impl CascadeModel {
             return Err(FitError::TooFew(threads.len()));
         }
         let (ages, scores) = AGES_S.iter().map(|age_s| fit_age(threads, *age_s)).unzip();
-        Ok((Self { ages, slope: fit_slope(threads) }, scores))
+        Ok((Self { ages, large: Vec::new(), slope: fit_slope(threads) }, scores))
+    }
+
+    /// Fits ordinary threads, and large ones apart: a collection of threads that all became large
+    /// says nothing about small ones, and would promise every thread their size. The ordinary
+    /// intervals are widened, because the threads they will meet are of a kind not seen here.
+    ///
+    /// # Errors
+    /// As [`CascadeModel::fit`], for either.
+    pub fn fit_apart(ordinary: &[Thread], large: &[Thread]) -> Result<Self, FitError> {
+        let (mut model, (large_model, _)) = (Self::fit(ordinary)?, Self::fit_scored(large)?);
+        for age in &mut model.ages {
+            age.quantiles = age.quantiles.map(|quantile| quantile * UNSEEN_KIND);
+        }
+        let knees = AGES_S.iter().map(|age_s| knee(large, *age_s));
+        model.large = knees.zip(large_model.ages).collect();
+        Ok(model)
     }
 
     /// What is expected of a thread as of `now_s` (unix seconds).
@@ -231,21 +315,27 @@ impl CascadeModel {
     fn growing(&self, x: &[f32; FEATURES], age_s: f32) -> Growing {
         let next = AGES_S.partition_point(|age| (*age as f32) < age_s);
         if next == 0 {
-            return self.ages[0].growing(x);
+            return self.growing_at(x, 0);
         }
         let before_s = AGES_S[next - 1] as f32;
-        let before = self.ages[next - 1].growing(x);
+        let before = self.growing_at(x, next - 1);
         // After the last age growth fades out towards the horizon.
-        let (after_s, after) = match self.ages.get(next) {
-            Some(model) => (AGES_S[next] as f32, model.growing(x)),
-            None => (HORIZON_S as f32, Growing { middle: 0.0, spread: 0.0, ..before }),
+        let (after_s, after) = if next < AGES_S.len() {
+            (AGES_S[next] as f32, self.growing_at(x, next))
+        } else {
+            (HORIZON_S as f32, Growing { middle: 0.0, spread: 0.0, ..before })
         };
-        let into = ((age_s / before_s).ln() / (after_s / before_s).ln()).clamp(0.0, 1.0);
-        let blend = |a: f32, b: f32| a + (b - a) * into;
-        Growing {
-            middle: blend(before.middle, after.middle),
-            spread: blend(before.spread, after.spread),
-            quantiles: std::array::from_fn(|i| blend(before.quantiles[i], after.quantiles[i])),
+        before.blend(after, ((age_s / before_s).ln() / (after_s / before_s).ln()).clamp(0.0, 1.0))
+    }
+
+    fn growing_at(&self, x: &[f32; FEATURES], age: usize) -> Growing {
+        /// Over this much of the logarithm of the count the large fit takes over.
+        const TAKE_OVER: f32 = 0.5;
+        let Some((knee, large)) = self.large.get(age) else { return self.ages[age].growing(x) };
+        match ((x[0] - knee) / TAKE_OVER + 1.0).clamp(0.0, 1.0) {
+            0.0 => self.ages[age].growing(x),
+            1.0 => large.growing(x),
+            share => self.ages[age].growing(x).blend(large.growing(x), share),
         }
     }
 
@@ -254,11 +344,11 @@ impl CascadeModel {
         let mut out = snapshot::Writer::default();
         out.bytes(MAGIC);
         out.f32(self.slope);
-        for age in &self.ages {
-            age.trees.write(&mut out);
-            age.linear.write(&mut out);
-            age.spread.write(&mut out);
-            age.quantiles.iter().for_each(|value| out.f32(*value));
+        out.u32(self.large.len() as u32);
+        self.ages.iter().for_each(|age| age.write(&mut out));
+        for (knee, age) in &self.large {
+            out.f32(*knee);
+            age.write(&mut out);
         }
         out.0
     }
@@ -275,18 +365,11 @@ impl CascadeModel {
 
     fn read(input: &mut snapshot::Reader<'_>) -> Option<Self> {
         let slope = input.f32().filter(|slope| (0.01..10.0).contains(slope))?;
-        let mut ages = Vec::with_capacity(AGES_S.len());
-        for _ in AGES_S {
-            let (trees, linear, spread) = (Boost::read(input)?, Linear::read(input)?, Boost::read(input)?);
-            let mut quantiles = [0.0; LEVELS.len()];
-            for value in &mut quantiles {
-                *value = input.f32()?;
-            }
-            if quantiles.is_sorted() {
-                ages.push(AgeModel { trees, linear, spread, quantiles });
-            }
-        }
-        (ages.len() == AGES_S.len()).then_some(Self { ages, slope })
+        let apart = input.u32().filter(|count| *count == 0 || *count == AGES_S.len() as u32)?;
+        let ages = AGES_S.iter().map(|_| AgeModel::read(input)).collect::<Option<Vec<_>>>()?;
+        let large =
+            (0..apart).map(|_| Some((input.f32()?, AgeModel::read(input)?))).collect::<Option<Vec<_>>>()?;
+        Some(Self { ages, large, slope })
     }
 }
 
@@ -377,25 +460,19 @@ fn size_by(thread: &Thread, age_s: u32) -> usize {
     thread.reactions.partition_point(|(at_s, _)| *at_s <= age_s)
 }
 
+/// Reactions from which a thread's early numbers mean something.
+const MEANINGFUL: f32 = 5.0;
+
 fn fit_age(threads: &[Thread], age_s: u32) -> (AgeModel, AgeScore) {
-    /// Reactions from which a thread's early numbers mean something.
-    const MEANINGFUL: f32 = 5.0;
-    let mut x = Vec::with_capacity(threads.len());
-    let (mut y, mut weight) = (Vec::new(), Vec::new());
-    for thread in threads {
-        let state = state_at(thread, age_s);
-        let seen = state.seen() as f32;
-        let last = size_by(thread, HORIZON_S) as f32;
-        x.push(state.features(age_s as f32));
-        y.push(((last + 1.0) / (seen + 1.0)).ln());
-        weight.push(thread.weight.max(0.0) * if seen >= MEANINGFUL { 1.0 } else { 0.2 });
-    }
-    let (model, rest) = AgeModel::fit(&x, &y, &weight);
-    let meant: Vec<usize> = (0..x.len()).filter(|row| x[*row][0].exp_m1() >= MEANINGFUL - 0.5).collect();
+    let rows = rows_at(threads, age_s);
+    let (model, rest) = AgeModel::fit(&rows);
+    let meant: Vec<usize> = (0..rest.len())
+        .filter(|row| rows.exact[*row] && rows.x[*row][0].exp_m1() >= MEANINGFUL - 0.5)
+        .collect();
     let mut errors: Vec<f32> = meant.iter().map(|row| ((-rest[*row]).exp() - 1.0).abs()).collect();
     errors.sort_by(f32::total_cmp);
     let inside = |row: &&usize| {
-        let scaled = rest[**row] / model.spread.answer(&x[**row]).exp();
+        let scaled = rest[**row] / spread_of(&model.spread, &rows.x[**row]);
         (model.quantiles[2]..=model.quantiles[8]).contains(&scaled)
     };
     let score = AgeScore {
@@ -405,6 +482,36 @@ fn fit_age(threads: &[Thread], age_s: u32) -> (AgeModel, AgeScore) {
         covered: meant.iter().filter(inside).count() as f32 / meant.len().max(1) as f32,
     };
     (model, score)
+}
+
+/// Each thread at the age; where there are few threads also a little before and after, against chance.
+fn rows_at(threads: &[Thread], age_s: u32) -> Rows {
+    const FEW: usize = 500;
+    let around: &[f32] = if threads.len() < FEW { &[1.0, 0.85, 1.18] } else { &[1.0] };
+    let mut rows = Rows::default();
+    for (index, thread) in threads.iter().enumerate() {
+        let last = size_by(thread, HORIZON_S) as f32;
+        for &times in around {
+            let at_s = (age_s as f32 * times) as u32;
+            let state = state_at(thread, at_s);
+            let seen = state.seen() as f32;
+            rows.x.push(state.features(at_s as f32));
+            rows.y.push(((last + 1.0) / (seen + 1.0)).ln());
+            let trust = if seen >= MEANINGFUL { 1.0 } else { 0.2 };
+            rows.weight.push(thread.weight.max(0.0) * trust / around.len() as f32);
+            rows.thread.push(index);
+            rows.exact.push(times == 1.0);
+        }
+    }
+    rows
+}
+
+/// The logarithm of the count that nearly all of the threads have at an age.
+fn knee(threads: &[Thread], age_s: u32) -> f32 {
+    const BELOW: f32 = 0.05;
+    let mut counts: Vec<f32> = threads.iter().map(|thread| (size_by(thread, age_s) as f32).ln_1p()).collect();
+    counts.sort_by(f32::total_cmp);
+    counts.get((counts.len() as f32 * BELOW) as usize).copied().unwrap_or(0.0)
 }
 
 /// The exponent under which the growth after an age comes when it came in the threads.

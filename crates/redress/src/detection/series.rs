@@ -38,7 +38,7 @@ const WRITE_BYTES: usize = 1 << 16;
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let mut input = Input::open(&args.file)?;
     let mut refusals = Refusals::default();
-    let mut series = Series::new(DetectPolicy { false_alarms_per_day: args.false_alarms_per_day, ..DetectPolicy::default() });
+    let mut series = Series::new(DetectPolicy { false_alarms_per_day: args.false_alarms_per_day, ..DetectPolicy::for_series() });
     let mut out = b"timestamp,value,surprise,alarm\n".to_vec();
     let name = input.name().to_owned();
     let mut first = true;

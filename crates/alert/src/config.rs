@@ -109,7 +109,7 @@ impl Default for ThreadConfig {
             seen_min: 8,
             complaint_share_min: 0.3,
             quiet_s: 2 * 3_600,
-            followed_max: 50_000,
+            followed_max: 10_000,
             staffed_hours: (9, 17),
         }
     }
@@ -249,7 +249,13 @@ pub struct DeliveryConfig {
 
 impl Default for DeliveryConfig {
     fn default() -> Self {
-        Self { attempt_timeout_s: 10, lease_s: 60, at_once_max: 32, attempts_max: 40, give_up_after_s: 86_400 }
+        Self {
+            attempt_timeout_s: 10,
+            lease_s: 60,
+            at_once_max: 32,
+            attempts_max: 40,
+            give_up_after_s: 86_400,
+        }
     }
 }
 
@@ -292,14 +298,20 @@ impl Config {
             ensure!((0.0..=1.0).contains(&value), "alert.{name}: needs 0 to 1");
             Ok(())
         };
-        ensure!(self.detect.false_alarms_per_day > 0.0, "alert.detect.false_alarms_per_day: needs more than 0");
+        ensure!(
+            self.detect.false_alarms_per_day > 0.0,
+            "alert.detect.false_alarms_per_day: needs more than 0"
+        );
         ensure!(self.detect.quiet_s >= 60, "alert.detect.quiet_s: needs at least 60");
         ensure!(self.threads.viral_size >= 2, "alert.threads.viral_size: needs at least 2");
         unit("threads.page_from", self.threads.page_from)?;
         unit("threads.complaint_share_min", self.threads.complaint_share_min)?;
         ensure!(self.threads.followed_max >= 100, "alert.threads.followed_max: needs at least 100");
         let (from, to) = self.threads.staffed_hours;
-        ensure!(0 <= from && from < to && to <= 24, "alert.threads.staffed_hours: needs 0 <= from < to <= 24");
+        ensure!(
+            0 <= from && from < to && to <= 24,
+            "alert.threads.staffed_hours: needs 0 <= from < to <= 24"
+        );
         Severity::from_level(self.severe.level).context("alert.severe.level")?;
         unit("severe.probability", self.severe.probability)?;
         unit("severe.complaint", self.severe.complaint)?;
@@ -317,6 +329,11 @@ impl Config {
             "alert.delivery.attempt_timeout_s: needs 1 to 60"
         );
         for (name, destination) in &self.destinations {
+            let fine = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+            ensure!(
+                (1..=64).contains(&name.len()) && name.bytes().all(fine),
+                "alert.destinations: '{name}' needs 1 to 64 letters, digits, '-' or '_'"
+            );
             destination.check().with_context(|| format!("alert.destinations.{name}"))?;
         }
         self.check_names()
@@ -438,7 +455,8 @@ pub(crate) struct Zones(BTreeMap<String, TimeZone>);
 impl Zones {
     pub(crate) fn of(brands: &[Brand]) -> anyhow::Result<Self> {
         let zone = |brand: &Brand| {
-            let zone = TimeZone::get(brand.zone()).with_context(|| format!("brands.{}: time_zone", brand.id))?;
+            let zone =
+                TimeZone::get(brand.zone()).with_context(|| format!("brands.{}: time_zone", brand.id))?;
             Ok((brand.id.clone(), zone))
         };
         brands.iter().map(zone).collect::<anyhow::Result<_>>().map(Self)
@@ -477,7 +495,9 @@ mod tests {
         let mut config = Config::default();
         config.paging.routes.push(RouteConfig { to: vec!["pager".into()], ..RouteConfig::default() });
         assert!(config.check().unwrap_err().to_string().contains("no destination is called 'pager'"));
-        config.destinations.insert("pager".into(), destination(DestinationKind::Slack, "https://s.example/x"));
+        config
+            .destinations
+            .insert("pager".into(), destination(DestinationKind::Slack, "https://s.example/x"));
         config.check().unwrap();
         config.paging.urgency.insert("nosuch".into(), Urgency::Digest);
         assert!(config.check().unwrap_err().to_string().contains("severe-complaint"));
@@ -503,7 +523,8 @@ mod tests {
             assert!(!error.contains("s3cret"), "{error}");
         }
         let config = Config {
-            destinations: [("x".into(), destination(DestinationKind::Slack, "https://s.example/s3cret"))].into(),
+            destinations: [("x".into(), destination(DestinationKind::Slack, "https://s.example/s3cret"))]
+                .into(),
             ..Config::default()
         };
         assert!(!format!("{config:?}").contains("s3cret"));

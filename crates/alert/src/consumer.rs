@@ -35,12 +35,20 @@ struct Owned {
     rules: Rules,
     /// Up to here everything that follows is in SQL already.
     committed: i64,
+    /// Up to here tallies were taken in.
+    read_to: i64,
     snapshot_at: Timestamp,
     looked_at: Timestamp,
 }
 
 /// Detects until polling stops.
-pub(crate) async fn run(deps: Deps, desk: Desk, picture: Picture, config: Arc<Config>, zones: Zones) -> anyhow::Result<()> {
+pub(crate) async fn run(
+    deps: Deps,
+    desk: Desk,
+    picture: Picture,
+    config: Arc<Config>,
+    zones: Zones,
+) -> anyhow::Result<()> {
     let shutdown = deps.parts.shutdown.clone();
     let _guard = shutdown.guard(Phase::StopPolling);
     let settings = ConsumerSettings {
@@ -70,6 +78,7 @@ pub(crate) async fn run(deps: Deps, desk: Desk, picture: Picture, config: Arc<Co
             detection.look_at_idle().await?;
         }
     }
+    detection.last_snapshots().await;
     consumer.close().await.context("leaving group alert-detect")
 }
 
@@ -123,8 +132,10 @@ impl Detection {
         };
         info!(partition = partition.number, from, committed, "partition taken over");
         let now = self.now();
-        self.owned
-            .insert(partition, Owned { detectors, rules, committed, snapshot_at: now, looked_at: now });
+        self.owned.insert(
+            partition,
+            Owned { detectors, rules, committed, read_to: from, snapshot_at: now, looked_at: now },
+        );
         consumer.seek(partition, from).await.context("seeking in tallies")
     }
 
@@ -179,11 +190,11 @@ impl Detection {
     fn hear(&mut self, record: &Received, now: Timestamp, outcomes: &mut Outcomes) {
         let Some(owned) = self.owned.get_mut(&record.position.partition) else { return };
         let is_replay = record.position.offset < owned.committed;
-        if !is_replay && owned.rules.detect != self.config.detect || owned.rules.threads != self.config.threads {
-            if !is_replay {
-                owned.rules.detect = self.config.detect.clone();
-                owned.rules.threads = self.config.threads.clone();
-            }
+        let has_changed =
+            owned.rules.detect != self.config.detect || owned.rules.threads != self.config.threads;
+        if !is_replay && has_changed {
+            owned.rules.detect = self.config.detect.clone();
+            owned.rules.threads = self.config.threads.clone();
         }
         let ce_type = record.record.headers.text(CE_TYPE);
         let heard = envelope::open::<TallyEvent>(ce_type, record.record.value.as_ref())
@@ -200,14 +211,20 @@ impl Detection {
         }
     }
 
-    fn due_snapshots(&mut self, next: &BTreeMap<Partition, i64>, now: Timestamp) -> Vec<(Partition, Snapshot)> {
-        let every_ms = i64::try_from(self.config.reading.snapshot_every_s).unwrap_or(i64::MAX).saturating_mul(1_000);
-        let settings = serde_json::to_string(&(&self.config.detect, &self.config.threads)).unwrap_or_default();
+    fn due_snapshots(
+        &mut self,
+        next: &BTreeMap<Partition, i64>,
+        now: Timestamp,
+    ) -> Vec<(Partition, Snapshot)> {
+        let every_ms =
+            i64::try_from(self.config.reading.snapshot_every_s).unwrap_or(i64::MAX).saturating_mul(1_000);
+        let settings =
+            serde_json::to_string(&(&self.config.detect, &self.config.threads)).unwrap_or_default();
         let mut due = Vec::new();
         for (partition, next_offset) in next {
             let Some(owned) = self.owned.get_mut(partition) else { continue };
             if now.millis_since(owned.snapshot_at) >= every_ms && *next_offset > owned.committed {
-                let body = owned.detectors.to_bytes();
+                let body = owned.detectors.snapshot();
                 let snapshot = Snapshot { next_offset: *next_offset, settings: settings.clone(), body };
                 due.push((*partition, snapshot));
             }
@@ -251,6 +268,7 @@ impl Detection {
         for (partition, next_offset) in next {
             if let Some(owned) = self.owned.get_mut(partition) {
                 owned.committed = owned.committed.max(*next_offset);
+                owned.read_to = *next_offset;
                 owned.looked_at = now;
             }
         }
@@ -268,6 +286,28 @@ impl Detection {
         }
         if outcomes.replayed > 0 {
             info!(records = outcomes.replayed, "tallies replayed to bring detectors up to date");
+        }
+    }
+
+    /// A snapshot of everything at a clean end, so that the next start has nothing to replay.
+    async fn last_snapshots(&mut self) {
+        let now = self.now();
+        let settings =
+            serde_json::to_string(&(&self.config.detect, &self.config.threads)).unwrap_or_default();
+        let mut last = Vec::new();
+        for (partition, owned) in &mut self.owned {
+            // A partition that is still being replayed has nothing new to say.
+            let is_current = self.offsets.0.get(partition) == Some(&owned.read_to);
+            if is_current {
+                let body = owned.detectors.snapshot();
+                last.push((
+                    *partition,
+                    Snapshot { next_offset: owned.read_to, settings: settings.clone(), body },
+                ));
+            }
+        }
+        if let Err(error) = self.write(&Outcomes::default(), &BTreeMap::new(), &last, now).await {
+            warn!(%error, "last snapshots not written; the next start replays a little");
         }
     }
 

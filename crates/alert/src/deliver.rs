@@ -8,11 +8,13 @@ use bytes::Bytes;
 use contracts::envelope::{CE_ID, CE_SOURCE, CE_SPECVERSION, CE_TIME, CE_TYPE, CONTENT_TYPE};
 use model::{EpisodeId, MentionId, Outcome, Timestamp};
 use paging::{
-    Action, Attempt, DeliveredBefore, Next, Notice, Reason, RetryPolicy, Wanted, What, next_attempt, still_wanted,
+    Action, Attempt, DeliveredBefore, Next, Notice, Reason, RetryPolicy, Wanted, What, next_attempt,
+    still_wanted,
 };
 use runtime::Phase;
 use store::outbox::{self, Claimed, End, Recorded, State};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tracing::{error, warn};
 
 use crate::config::DeliveryConfig;
@@ -83,18 +85,20 @@ pub(crate) async fn run(sender: Sender) -> anyhow::Result<()> {
     let shutdown = sender.deps.parts.shutdown.clone();
     let _guard = shutdown.guard(Phase::Flush);
     let mut under_way = JoinSet::new();
-    let lease = Duration::from_secs(sender.config.lease_s);
+    let mut pace = Pace::new(sender.deps.parts.clock.now());
     loop {
         if shutdown.phase() >= Phase::Flush {
             break;
         }
         while under_way.try_join_next().is_some() {}
-        let room = sender.config.at_once_max.saturating_sub(u32::try_from(under_way.len()).unwrap_or(u32::MAX));
+        let room =
+            sender.config.at_once_max.saturating_sub(u32::try_from(under_way.len()).unwrap_or(u32::MAX));
         if room == 0 {
             under_way.join_next().await;
             continue;
         }
         let now = sender.deps.parts.clock.now();
+        let lease = pace.lease(now, sender.config.lease_s);
         match outbox::claim(&sender.desk.store, SERVICE, &sender.worker, now, lease, room).await {
             Ok(claimed) if claimed.is_empty() => wait(&sender, &mut under_way).await,
             Ok(claimed) => {
@@ -113,6 +117,38 @@ pub(crate) async fn run(sender: Sender) -> anyhow::Result<()> {
     // What is on its way is let finish; what is not gets another worker when the lease ends.
     while under_way.join_next().await.is_some() {}
     Ok(())
+}
+
+/// How fast the service's clock runs. An attempt takes real time, so that a lease counted in the time of a
+/// replay must be longer by as much, or it would be over before the attempt is.
+struct Pace {
+    clock: Timestamp,
+    real: Instant,
+    rate: u64,
+}
+
+impl Pace {
+    /// Real time between two measurements.
+    const EVERY: Duration = Duration::from_millis(100);
+    /// A clock is not believed to run faster than this.
+    const RATE_MAX: u64 = 1_000_000;
+
+    fn new(clock: Timestamp) -> Self {
+        Self { clock, real: Instant::now(), rate: 1 }
+    }
+
+    fn lease(&mut self, now: Timestamp, lease_s: u64) -> Duration {
+        let real = self.real.elapsed();
+        let passed_ms = u64::try_from(now.millis_since(self.clock)).unwrap_or(0);
+        let real_ms = u64::try_from(real.as_millis()).unwrap_or(u64::MAX).max(1);
+        // A jump counts at once; calm is believed only after a while.
+        let rate = (passed_ms / real_ms).clamp(1, Self::RATE_MAX);
+        if real >= Self::EVERY || rate > 2 * self.rate {
+            self.rate = rate.max(self.rate / 2).max(1);
+            (self.clock, self.real) = (now, Instant::now());
+        }
+        Duration::from_secs(lease_s.saturating_mul(self.rate))
+    }
 }
 
 async fn wait(sender: &Sender, under_way: &mut JoinSet<()>) {
@@ -151,7 +187,7 @@ impl Sender {
             },
         };
         match self.record(&message, &ended).await {
-            Ok(()) => self.count(&message, &ended.end),
+            Ok(()) => self.count(&ended.end),
             Err(DeliverError::LostClaim) => {
                 warn!(delivery_id = %message.entry.message.delivery_id, "another worker took this message over");
             }
@@ -239,7 +275,8 @@ impl Sender {
             Next::GiveUp(reason) => {
                 let why = note(reason.label(), &tried.note);
                 error!(destination = %notice.destination, episode = %notice.episode.id, attempts, %why, "notice given up");
-                let what = What::Delivery { destination: notice.destination, arrived: false, why: why.clone() };
+                let what =
+                    What::Delivery { destination: notice.destination, arrived: false, why: why.clone() };
                 Ended { what: Some(what), ..Ended::of(End::Fail { reason: why }) }
             }
         })
@@ -272,13 +309,17 @@ impl Sender {
         let now = self.deps.parts.clock.now();
         self.desk
             .transact(|mut tx| async move {
-                if outbox::complete(&mut tx, SERVICE, message, &ended.end, now).await? == Recorded::LostClaim {
+                if outbox::complete(&mut tx, SERVICE, message, &ended.end, now).await? == Recorded::LostClaim
+                {
                     return Err(DeliverError::LostClaim);
                 }
                 if let Some(until) = ended.pause_until {
-                    outbox::pause_destination(&mut tx, SERVICE, &message.entry.message.destination, until).await?;
+                    outbox::pause_destination(&mut tx, SERVICE, &message.entry.message.destination, until)
+                        .await?;
                 }
-                let Ok(id) = message.entry.message.ordering_key.parse::<EpisodeId>() else { return Ok((tx, ())) };
+                let Ok(id) = message.entry.message.ordering_key.parse::<EpisodeId>() else {
+                    return Ok((tx, ()));
+                };
                 if let Some(what) = &ended.what {
                     self.desk.happens(&mut tx, id, what.clone(), now).await?;
                 }
@@ -290,14 +331,13 @@ impl Sender {
             .await
     }
 
-    fn count(&self, message: &Claimed, end: &End) {
+    fn count(&self, end: &End) {
         let (outcome, reason) = match end {
             End::Sent => (Outcome::Stored, "sent"),
             End::Drop { .. } => (Outcome::Suppressed, "no_longer_wanted"),
             End::Fail { .. } => (Outcome::Rejected, "given_up"),
             End::Retry { .. } => return,
         };
-        let _ = message;
         self.deps.parts.account.accepted(HOP, 1);
         self.deps.parts.account.ended(HOP, outcome, reason, 1);
     }

@@ -72,10 +72,9 @@ impl Desk {
             let attempt = async {
                 let tx = self.store.begin().await?;
                 let (tx, done) = work(tx).await?;
-                tx.commit().await.map_err(|source| store::StoreError::Sql {
-                    doing: "committing".into(),
-                    source,
-                })?;
+                tx.commit()
+                    .await
+                    .map_err(|source| store::StoreError::Sql { doing: "committing".into(), source })?;
                 Ok::<T, E>(done)
             };
             match attempt.await {
@@ -117,9 +116,7 @@ impl Desk {
     ) -> Result<Decision, TableError> {
         let kept = tables::episode(&mut **tx, id).await?;
         let mutes = match &kept {
-            Some(kept) if kept.episode.is_open() => {
-                self.mutes(tx, &Target::of(&kept.episode), now).await?
-            }
+            Some(kept) if kept.episode.is_open() => self.mutes(tx, &Target::of(&kept.episode), now).await?,
             _ => Mutes::default(),
         };
         self.settle(tx, kept, Input { what, mutes }, now).await
@@ -282,12 +279,8 @@ fn due_key(id: EpisodeId) -> String {
 
 /// Plans a look at an episode.
 pub(crate) async fn look_at(tx: &mut Tx, id: EpisodeId, at: Timestamp) -> Result<(), TableError> {
-    let due = Due {
-        key: due_key(id),
-        due_at: at,
-        kind: DUE_EPISODE.to_owned(),
-        body: id.to_string().into_bytes(),
-    };
+    let due =
+        Due { key: due_key(id), due_at: at, kind: DUE_EPISODE.to_owned(), body: id.to_string().into_bytes() };
     due::put(tx, SERVICE, &due).await?;
     Ok(())
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use model::Timestamp;
 use paging::format::{Answer, Wire, pagerduty, slack, webhook};
-use paging::{Attempt, FailureReason, Notice, NoticeKind, Secret};
+use paging::{Attempt, FailureReason, Notice, Secret};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
 use tracing::info;
@@ -48,7 +48,8 @@ impl Destinations {
         runtime::net::install_crypto();
         let timeout = Duration::from_secs(config.delivery.attempt_timeout_s);
         let ready = |(name, destination): (&String, &Destination)| {
-            let ready = Ready::new(destination, timeout).with_context(|| format!("alert.destinations.{name}"))?;
+            let ready =
+                Ready::new(destination, timeout).with_context(|| format!("alert.destinations.{name}"))?;
             Ok((name.clone(), ready))
         };
         Ok(Self {
@@ -78,7 +79,7 @@ impl Destinations {
             DestinationKind::PagerDuty => pagerduty::render(notice, &self.base_url, &ready.routing_key),
             DestinationKind::Log => return None,
         };
-        Some(ready.send(url, wire, notice.kind, now).await)
+        Some(ready.send(url, wire, now).await)
     }
 }
 
@@ -108,7 +109,7 @@ impl Ready {
         })
     }
 
-    async fn send(&self, url: &Url, wire: Wire, kind: NoticeKind, now: Timestamp) -> Tried {
+    async fn send(&self, url: &Url, wire: Wire, now: Timestamp) -> Tried {
         let mut request =
             self.client.post(url.clone()).header(CONTENT_TYPE, "application/json").body(wire.body);
         for (name, value) in wire.headers {
@@ -124,7 +125,9 @@ impl Ready {
         let mut body = Vec::new();
         while body.len() < ANSWER_BYTES_MAX {
             match response.chunk().await {
-                Ok(Some(chunk)) => body.extend_from_slice(&chunk[..chunk.len().min(ANSWER_BYTES_MAX - body.len())]),
+                Ok(Some(chunk)) => {
+                    body.extend_from_slice(&chunk[..chunk.len().min(ANSWER_BYTES_MAX - body.len())])
+                }
                 Ok(None) => break,
                 // It answered, and perhaps has it: the same id goes again.
                 Err(_) => {
@@ -139,7 +142,7 @@ impl Ready {
             DestinationKind::PagerDuty => pagerduty::judge_answer(&answer, now),
             DestinationKind::Webhook | DestinationKind::Log => webhook::judge_answer(&answer, now),
         };
-        let note = if attempt == Attempt::Ok { String::new() } else { format!("{}: status {status}", kind.label()) };
+        let note = if attempt == Attempt::Ok { String::new() } else { format!("status {status}") };
         Tried { attempt, note }
     }
 }

@@ -28,9 +28,11 @@ const EVIDENCE_S: i64 = 3_600;
 const SEVERITY_TAU_S: f32 = 600.0;
 /// A thread older than this cannot be forecast any more, in event seconds.
 const THREAD_AGE_MAX_S: i64 = 7 * 86_400;
-/// A thread that nobody answered is forgotten after so many event seconds.
+/// A thread in which nothing happens is forgotten after so many event seconds, and sooner when nobody has
+/// ever answered it: a late first answer begins it anew.
 const THREAD_IDLE_S: i64 = 86_400;
-/// The first byte of a snapshot's format.
+const THREAD_UNANSWERED_S: i64 = 7_200;
+/// Of a snapshot's format; another one is not read.
 const SNAPSHOT_VERSION: u32 = 1;
 
 /// What detection is told, beside the tallies.
@@ -98,6 +100,9 @@ struct ThreadEntry {
     last_s: i64,
     told_s: i64,
     told_size: f32,
+    /// Reactions at the last forecast, and when that was.
+    asked: u32,
+    asked_s: i64,
     is_open: bool,
 }
 
@@ -243,9 +248,13 @@ impl Detectors {
         let thread = self.threads.entry(event.subject.clone()).or_insert_with(|| ThreadEntry::new(event));
         thread.note(event);
         let now_s = self.watermark_s.max(event.at_s);
+        if !thread.is_worth_asking(now_s, rules) {
+            return;
+        }
+        (thread.asked, thread.asked_s) = (thread.state.seen(), now_s);
         let forecast = forecast_of(thread, now_s, brand, rules);
         let kind = thread.kind(&forecast, now_s, rules);
-        if forecast.seen >= u64::from(rules.threads.seen_min) && forecast.p_viral >= 0.1 {
+        if forecast.p_viral >= 0.1 {
             heard.rising.push(thread.rising(subject, &forecast, event.at_s));
         }
         let Some(kind) = kind else { return };
@@ -282,6 +291,7 @@ impl Detectors {
     fn forget_threads(&mut self, now_s: i64, rules: &Rules) {
         let idle_s = THREAD_IDLE_S.max(rules.threads.quiet_s);
         self.threads.retain(|_, thread| {
+            let idle_s = if thread.state.seen() == 0 { THREAD_UNANSWERED_S } else { idle_s };
             let idle = now_s - thread.last_s > idle_s;
             let old = now_s - thread.state.start_s() > THREAD_AGE_MAX_S;
             thread.is_open || !(idle || old)
@@ -393,8 +403,17 @@ impl ThreadEntry {
             last_s: at_s,
             told_s: 0,
             told_size: 0.0,
+            asked: 0,
+            asked_s: 0,
             is_open: false,
         }
+    }
+
+    /// A forecast costs more than a count: it is asked for when a twentieth more has come, or time passed.
+    fn is_worth_asking(&self, now_s: i64, rules: &Rules) -> bool {
+        let seen = self.state.seen();
+        seen >= rules.threads.seen_min
+            && (seen - self.asked.min(seen) > self.asked / 20 || now_s - self.asked_s >= REFRESH_S)
     }
 
     fn note(&mut self, event: &TallyEvent) {
@@ -424,7 +443,6 @@ impl ThreadEntry {
     /// What, if anything, is to be told.
     fn kind(&self, forecast: &Forecast, now_s: i64, rules: &Rules) -> Option<SignalKind> {
         let spreads = forecast.p_viral >= f64::from(rules.threads.page_from)
-            && forecast.seen >= u64::from(rules.threads.seen_min)
             && self.complaint_share() >= rules.threads.complaint_share_min;
         if !self.is_open {
             return spreads.then_some(SignalKind::Opened);
@@ -467,7 +485,14 @@ impl ThreadEntry {
         observed("forecast_over_threshold", words, &numbers)
     }
 
-    fn signal(&self, subject: &Subject, kind: SignalKind, forecast: Forecast, why: Reason, at_s: i64) -> Signal {
+    fn signal(
+        &self,
+        subject: &Subject,
+        kind: SignalKind,
+        forecast: Forecast,
+        why: Reason,
+        at_s: i64,
+    ) -> Signal {
         let root = match subject {
             Subject::Thread { root, .. } => Some(*root),
             Subject::Topic { .. } => None::<MentionId>,
@@ -516,7 +541,8 @@ impl ThreadEntry {
 fn forecast_of(thread: &ThreadEntry, now_s: i64, brand: &str, rules: &Rules) -> Forecast {
     let viral_size = rules.threads.viral_size;
     let expected = rules.cascade.forecast(&thread.state, now_s);
-    let staffed_in_s = until_staffed_s(rules.zones.offset_s(brand, now_s), now_s, rules.threads.staffed_hours);
+    let staffed_in_s =
+        until_staffed_s(rules.zones.offset_s(brand, now_s), now_s, rules.threads.staffed_hours);
     Forecast {
         seen: u64::from(expected.seen),
         expected_final: f64::from(expected.expected_final),
@@ -559,7 +585,9 @@ fn keep_after(evidence: &mut Vec<Evidence>, piece: Evidence, now_s: i64, fixed: 
     rest.push(piece);
     rest.retain(|kept| now_s - kept.at.as_seconds() <= EVIDENCE_S);
     let weight = |e: &Evidence| f32::from(e.severity.level()) * e.complaint;
-    rest.sort_by(|a, b| weight(b).total_cmp(&weight(a)).then(b.at.cmp(&a.at)).then(a.mention.cmp(&b.mention)));
+    rest.sort_by(|a, b| {
+        weight(b).total_cmp(&weight(a)).then(b.at.cmp(&a.at)).then(a.mention.cmp(&b.mention))
+    });
     rest.truncate(EVIDENCE_MAX - fixed);
     evidence.append(&mut rest);
 }
@@ -625,12 +653,16 @@ struct StoredThread {
     told_size: f32,
     #[prost(bool, tag = "12")]
     is_open: bool,
+    #[prost(uint32, tag = "13")]
+    asked: u32,
+    #[prost(int64, tag = "14")]
+    asked_s: i64,
 }
 
 impl Detectors {
     /// Everything, as bytes. Priors are left out: they are learned anew here and by who reads the bytes, so
     /// that both go on alike.
-    pub(crate) fn to_bytes(&mut self) -> Vec<u8> {
+    pub(crate) fn snapshot(&mut self) -> Vec<u8> {
         self.learn_priors();
         let evidence = |pieces: &Vec<Evidence>| serde_json::to_vec(pieces).unwrap_or_default();
         let subjects = self.subjects.iter().map(|(key, entry)| StoredSubject {
@@ -654,6 +686,8 @@ impl Detectors {
             last_s: thread.last_s,
             told_s: thread.told_s,
             told_size: thread.told_size,
+            asked: thread.asked,
+            asked_s: thread.asked_s,
             is_open: thread.is_open,
         });
         let stored = Stored {
@@ -667,7 +701,7 @@ impl Detectors {
         stored.encode_to_vec()
     }
 
-    /// What [`Detectors::to_bytes`] wrote.
+    /// What [`Detectors::snapshot`] wrote.
     pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
         let stored = Stored::decode(bytes).map_err(|e| e.to_string())?;
         if stored.version != SNAPSHOT_VERSION {
@@ -710,6 +744,8 @@ impl Detectors {
                 last_s: thread.last_s,
                 told_s: thread.told_s,
                 told_size: thread.told_size,
+                asked: thread.asked,
+                asked_s: thread.asked_s,
                 is_open: thread.is_open,
             };
             detectors.threads.insert(thread.key, entry);

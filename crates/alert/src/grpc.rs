@@ -122,7 +122,10 @@ fn resume_from(token: &str) -> Result<i64, CallError> {
 
 fn matcher(matcher: Option<wire::SilenceMatcher>) -> Result<Matcher, CallError> {
     let matcher = matcher.unwrap_or_default();
-    fn some<T: std::str::FromStr<Err: std::fmt::Display>>(name: &str, text: &str) -> Result<Option<T>, CallError> {
+    fn some<T: std::str::FromStr<Err: std::fmt::Display>>(
+        name: &str,
+        text: &str,
+    ) -> Result<Option<T>, CallError> {
         match text {
             "" => Ok(None),
             text => text.parse().map(Some).map_err(|e| invalid(format!("matcher.{name}: {e}"))),
@@ -152,12 +155,7 @@ impl Answers {
     }
 
     /// Runs `work` once per key: a repeat is answered as the first time.
-    async fn once<T, F>(
-        &self,
-        kind: &str,
-        key: &str,
-        work: impl Fn(Tx) -> F,
-    ) -> Result<Response<T>, Status>
+    async fn once<T, F>(&self, kind: &str, key: &str, work: impl Fn(Tx) -> F) -> Result<Response<T>, Status>
     where
         T: prost::Message + Default,
         F: Future<Output = Result<(Tx, T), CallError>>,
@@ -187,7 +185,10 @@ impl Answers {
         Ok(Response::new(answer))
     }
 
-    async fn list(&self, request: wire::ListEpisodesRequest) -> Result<wire::ListEpisodesResponse, CallError> {
+    async fn list(
+        &self,
+        request: wire::ListEpisodesRequest,
+    ) -> Result<wire::ListEpisodesResponse, CallError> {
         let limit = match request.limit {
             0 => LIST_DEFAULT,
             limit => limit.min(LIST_MAX),
@@ -200,8 +201,12 @@ impl Answers {
         if states.is_empty() {
             states = vec!["firing", "acknowledged", "no_data"];
         }
-        let filter =
-            Filter { brand: request.brand, states, after: page_token(&request.page_token)?, limit: limit + 1 };
+        let filter = Filter {
+            brand: request.brand,
+            states,
+            after: page_token(&request.page_token)?,
+            limit: limit + 1,
+        };
         let mut found = tables::list(&self.desk.store, &filter).await?;
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let more = found.len() > limit;
@@ -210,7 +215,10 @@ impl Answers {
             Some(last) => format!("{}/{}", last.opened_at.as_micros(), last.id),
             None => String::new(),
         };
-        Ok(wire::ListEpisodesResponse { episodes: found.iter().map(messages::episode).collect(), next_page_token })
+        Ok(wire::ListEpisodesResponse {
+            episodes: found.iter().map(messages::episode).collect(),
+            next_page_token,
+        })
     }
 
     async fn get(&self, id: &[u8]) -> Result<wire::GetEpisodeResponse, CallError> {
@@ -275,9 +283,7 @@ impl Answers {
                 people: row.people,
                 words: row.words,
                 forecast: row.forecast.as_ref().map(messages::forecast),
-                episode_id: episode
-                    .map(|kept| contracts::id(kept.episode.id.as_bytes()))
-                    .unwrap_or_default(),
+                episode_id: episode.map(|kept| contracts::id(kept.episode.id.as_bytes())).unwrap_or_default(),
                 excerpt: row.excerpt,
             }
         });
@@ -490,7 +496,10 @@ impl AlertService for Answers {
 
     type WatchStream = Pin<Box<dyn Stream<Item = Result<wire::WatchResponse, Status>> + Send>>;
 
-    async fn watch(&self, request: Request<wire::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+    async fn watch(
+        &self,
+        request: Request<wire::WatchRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
         let request = request.into_inner();
         let after = match (request.resume_token.as_str(), request.from_start) {
             ("", true) => 0,
@@ -506,4 +515,3 @@ impl AlertService for Answers {
         Ok(Response::new(self.picture_now(&request.into_inner().brand).await?))
     }
 }
-

@@ -23,11 +23,11 @@ mod severe;
 mod step;
 mod store;
 mod tally;
-mod timers;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
+mod timers;
 mod wire;
 
 use std::sync::Arc;
@@ -134,5 +134,9 @@ async fn serve(listener: TcpListener, deps: Deps, answers: grpc::Answers) -> any
     routes.add_service(AlertServiceServer::new(answers));
     deps.parts.health.set_ready("alert-grpc", true, "listening");
     let shutdown = deps.parts.shutdown.clone();
-    deps.parts.net.serve_grpc(listener, routes, contracts::DESCRIPTOR_SET, &shutdown).await.context("alert gRPC")
+    deps.parts
+        .net
+        .serve_grpc(listener, routes, contracts::DESCRIPTOR_SET, &shutdown)
+        .await
+        .context("alert gRPC")
 }

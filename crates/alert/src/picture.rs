@@ -134,9 +134,8 @@ impl Picture {
             .filter(|row| inner.newest_s - row.at_s <= RISING_S)
             .cloned()
             .collect();
-        let weight = |row: &Rising| {
-            row.surprise.max(row.forecast.map_or(0.0, |forecast| forecast.p_viral * 10.0))
-        };
+        let weight =
+            |row: &Rising| row.surprise.max(row.forecast.map_or(0.0, |forecast| forecast.p_viral * 10.0));
         look.rising.sort_by(|a, b| weight(b).total_cmp(&weight(a)).then(a.subject.cmp(&b.subject)));
         look
     }

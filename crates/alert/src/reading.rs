@@ -54,7 +54,12 @@ impl BatchError {
 
 /// The offset row of one partition.
 pub(crate) fn key(group: &'static str, partition: Partition) -> OffsetKey<'static> {
-    OffsetKey { service: SERVICE, consumer: group, topic: partition.topic.name(), partition: partition.number }
+    OffsetKey {
+        service: SERVICE,
+        consumer: group,
+        topic: partition.topic.name(),
+        partition: partition.number,
+    }
 }
 
 /// How far each of our partitions is committed.

@@ -54,7 +54,8 @@ pub(crate) async fn run(deps: Deps, desk: Desk, picture: Picture, config: Arc<Co
         }
         let mut next = polled.token.next;
         next.retain(|partition, _| offsets.0.contains_key(partition));
-        batch(&deps, &desk, &picture, &config.severe, &consumer, &mut offsets, &polled.records, &next).await?;
+        batch(&deps, &desk, &picture, &config.severe, &consumer, &mut offsets, &polled.records, &next)
+            .await?;
     }
     consumer.close().await.context("leaving group alert-severe")
 }
@@ -102,7 +103,11 @@ async fn batch(
             Ok(Some(event)) => {
                 signals.extend(severe(&event, config));
                 events.push(event);
-                if signals.len() > before { (Outcome::Stored, "") } else { (Outcome::Suppressed, "not_severe") }
+                if signals.len() > before {
+                    (Outcome::Stored, "")
+                } else {
+                    (Outcome::Suppressed, "not_severe")
+                }
             }
             Ok(None) => {
                 cover(picture, record);
@@ -199,7 +204,11 @@ pub(crate) fn severe(event: &VerdictEvent, config: &SevereConfig) -> Vec<Signal>
         sure * 100.0,
         complaint * 100.0
     );
-    let numbers = [("severity", f64::from(severity.level)), ("sure", f64::from(sure)), ("complaint", f64::from(complaint))];
+    let numbers = [
+        ("severity", f64::from(severity.level)),
+        ("sure", f64::from(sure)),
+        ("complaint", f64::from(complaint)),
+    ];
     let brands = mention.brands.iter().filter_map(|brand| BrandId::parse(brand).ok());
     brands
         .map(|brand| Signal {

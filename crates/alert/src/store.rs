@@ -3,7 +3,7 @@
 use model::{BrandId, EpisodeId, Timestamp};
 use paging::{Action, Episode, Reason, Silence};
 use store::sqlx::any::AnyRow;
-use store::sqlx::{self, Any, Executor, QueryBuilder, Row};
+use store::sqlx::{self, Any, Executor, Row};
 use store::{Doing, Migration, Store, StoreError, Tx};
 
 /// The service's name, and the prefix of its tables.
@@ -117,7 +117,7 @@ pub(crate) async fn open_of<'e>(
 pub(crate) struct Filter {
     /// Empty: all.
     pub(crate) brand: String,
-    /// As [`state_of`] writes them; empty: all.
+    /// As [`state_of`] writes them, at most four; empty: all.
     pub(crate) states: Vec<&'static str>,
     /// After this opening time and id, in the order of the list.
     pub(crate) after: Option<(i64, String)>,
@@ -127,25 +127,31 @@ pub(crate) struct Filter {
 
 /// Episodes, newest first.
 pub(crate) async fn list(store: &Store, filter: &Filter) -> Result<Vec<Episode>, TableError> {
-    let mut sql = QueryBuilder::<Any>::new("SELECT episode_id, revision, body FROM alert_episodes WHERE 1 = 1");
-    if !filter.brand.is_empty() {
-        sql.push(" AND brand = ").push_bind(filter.brand.clone());
-    }
-    if !filter.states.is_empty() {
-        sql.push(" AND state IN (");
-        let mut states = sql.separated(", ");
-        for state in &filter.states {
-            states.push_bind((*state).to_owned());
-        }
-        sql.push(")");
-    }
-    if let Some((opened_at_us, id)) = &filter.after {
-        sql.push(" AND (opened_at_us < ").push_bind(*opened_at_us);
-        sql.push(" OR (opened_at_us = ").push_bind(*opened_at_us);
-        sql.push(" AND episode_id < ").push_bind(id.clone()).push("))");
-    }
-    sql.push(" ORDER BY opened_at_us DESC, episode_id DESC LIMIT ").push_bind(i64::from(filter.limit));
-    let rows = sql.build().fetch_all(store.pool()).await.doing(|| "listing episodes".into())?;
+    let (after_us, after_id) = match &filter.after {
+        Some((opened_at_us, id)) => (*opened_at_us, id.as_str()),
+        None => (i64::MAX, ""),
+    };
+    // A fixed text with a place for each state there is: what is not asked for repeats what is.
+    let any = filter.states.is_empty();
+    let state = |n: usize| filter.states.get(n).or(filter.states.first()).copied().unwrap_or_default();
+    let rows = sqlx::query(
+        "SELECT episode_id, revision, body FROM alert_episodes WHERE ($1 = '' OR brand = $1) \
+         AND ($2 = 1 OR state IN ($3, $4, $5, $6)) \
+         AND (opened_at_us < $7 OR (opened_at_us = $7 AND episode_id < $8)) \
+         ORDER BY opened_at_us DESC, episode_id DESC LIMIT $9",
+    )
+    .bind(&filter.brand)
+    .bind(i64::from(any))
+    .bind(state(0))
+    .bind(state(1))
+    .bind(state(2))
+    .bind(state(3))
+    .bind(after_us)
+    .bind(after_id)
+    .bind(i64::from(filter.limit))
+    .fetch_all(store.pool())
+    .await
+    .doing(|| "listing episodes".into())?;
     rows.iter().map(|row| kept(row).map(|kept| kept.episode)).collect()
 }
 
@@ -366,17 +372,14 @@ pub(crate) async fn save_silence(tx: &mut Tx, silence: &Silence) -> Result<(), T
 }
 
 /// What a request with this key was answered, if it was made before.
-pub(crate) async fn answered(
-    tx: &mut Tx,
-    kind: &str,
-    key: &str,
-) -> Result<Option<Vec<u8>>, TableError> {
-    let found = sqlx::query_scalar("SELECT body FROM alert_requests WHERE idempotency_key = $1 AND kind = $2")
-        .bind(key)
-        .bind(kind)
-        .fetch_optional(&mut **tx)
-        .await
-        .doing(|| "looking for an earlier request".into())?;
+pub(crate) async fn answered(tx: &mut Tx, kind: &str, key: &str) -> Result<Option<Vec<u8>>, TableError> {
+    let found =
+        sqlx::query_scalar("SELECT body FROM alert_requests WHERE idempotency_key = $1 AND kind = $2")
+            .bind(key)
+            .bind(kind)
+            .fetch_optional(&mut **tx)
+            .await
+            .doing(|| "looking for an earlier request".into())?;
     Ok(found)
 }
 

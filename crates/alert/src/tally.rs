@@ -6,7 +6,7 @@ use bus::{Outgoing, Received, Record, Topic};
 use contracts::alert::v1::{Evidence, Reaction, TallyEvent};
 use contracts::classify::v1::{Verdict, VerdictEvent};
 use contracts::envelope::{self, CE_TYPE, DecodeError};
-use contracts::ingest::v1::{Coverage, DeadLetter, MentionEvent, MentionOp};
+use contracts::ingest::v1::{Coverage, DeadLetter, MentionEvent, MentionOp, Visibility};
 use detect::{DistinctSketch, Post, Tally};
 use model::{BrandId, MentionId, Outcome, Subject, Timestamp};
 use xxhash_rust::xxh3::xxh3_64;
@@ -62,7 +62,8 @@ pub(crate) fn read(record: &Received) -> Result<Option<VerdictEvent>, DecodeErro
     }
     let event: VerdictEvent = envelope::open(ce_type, record.record.value.as_ref())?;
     let expected = "redress.classify.v1.VerdictEvent".to_owned();
-    let malformed = |problem: &str| DecodeError::Malformed { expected: expected.clone(), problem: problem.into() };
+    let malformed =
+        |problem: &str| DecodeError::Malformed { expected: expected.clone(), problem: problem.into() };
     let mention = event.mention.as_ref().ok_or_else(|| malformed("mention is missing"))?;
     MentionId::from_slice(&mention.mention_id).map_err(|e| malformed(&e.to_string()))?;
     MentionId::from_slice(&event.thread_root).map_err(|e| malformed(&e.to_string()))?;
@@ -72,7 +73,9 @@ pub(crate) fn read(record: &Received) -> Result<Option<VerdictEvent>, DecodeErro
 /// The topic a complaint is counted under: the likeliest, `other` when there is none.
 pub(crate) fn topic_of(verdict: &Verdict) -> model::Topic {
     match verdict.topics.first() {
-        Some(score) => model::Topic::parse(&score.name).unwrap_or_else(|_| model::Topic::slugify(&score.name)),
+        Some(score) => {
+            model::Topic::parse(&score.name).unwrap_or_else(|_| model::Topic::slugify(&score.name))
+        }
         None => model::Topic::slugify("other"),
     }
 }
@@ -84,13 +87,16 @@ pub(crate) fn complaint_of(verdict: &Verdict) -> f32 {
     if complaint.is_finite() { complaint.clamp(0.0, 1.0) } else { 0.0 }
 }
 
-/// What to show of a mention.
+/// What to show of a mention. Words that were not said in public are not shown in notices.
 pub(crate) fn evidence_of(mention: &MentionEvent, verdict: Option<&Verdict>) -> Evidence {
     let words = mention.mention.as_ref();
     let author = words.and_then(|words| words.author.as_ref());
+    let is_private =
+        words.is_some_and(|words| matches!(words.visibility(), Visibility::Private | Visibility::Internal));
+    let shown = words.filter(|_| !is_private);
     Evidence {
         mention_id: mention.mention_id.clone(),
-        excerpt: words.map_or_else(String::new, |words| words.text.chars().take(EXCERPT_CHARS_MAX).collect()),
+        excerpt: shown.map_or_else(String::new, |words| words.text.chars().take(EXCERPT_CHARS_MAX).collect()),
         author_handle: author.and_then(|a| a.handle.clone()).unwrap_or_default(),
         permalink: words.and_then(|words| words.permalink.clone()).unwrap_or_default(),
         at_us: mention.observed_at_us,
@@ -316,12 +322,7 @@ fn unsketch(bytes: &[u8]) -> DistinctSketch {
 }
 
 /// A sealed message as a record.
-pub(crate) fn outgoing(
-    topic: Topic,
-    key: bytes::Bytes,
-    sealed: envelope::Sealed,
-    at: Timestamp,
-) -> Outgoing {
+pub(crate) fn outgoing(topic: Topic, key: bytes::Bytes, sealed: envelope::Sealed, at: Timestamp) -> Outgoing {
     let mut headers = bus::Headers::new();
     for (name, value) in sealed.headers {
         headers.push(name, value);

@@ -237,6 +237,20 @@ pub(crate) struct Running {
 
 impl World {
     pub(crate) async fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}", dir.path().join("alert.db").display());
+        let options = StoreOptions { relaxed_sync: true, ..StoreOptions::default() };
+        Self::over(Store::open(&url, options).await.unwrap(), dir).await
+    }
+
+    /// On a real server, where there is one.
+    pub(crate) async fn on_postgres() -> Option<Self> {
+        let url = testkit::postgres::shared().await?.database().await;
+        let store = Store::open(&url, StoreOptions::default()).await.unwrap();
+        Some(Self::over(store, tempfile::tempdir().unwrap()).await)
+    }
+
+    async fn over(store: Store, dir: tempfile::TempDir) -> Self {
         let log = EmbeddedLog::in_memory().unwrap();
         let plan: Vec<TopicPlan> = Topic::ALL
             .into_iter()
@@ -249,9 +263,6 @@ impl World {
             })
             .collect();
         log.topics(&plan, true).await.unwrap();
-        let dir = tempfile::tempdir().unwrap();
-        let url = format!("sqlite://{}", dir.path().join("alert.db").display());
-        let store = Store::open(&url, StoreOptions { relaxed_sync: true, ..StoreOptions::default() }).await.unwrap();
         let clock = ManualClock::starting("2026-01-02T12:00:00Z");
         store::migrate(&store, SERVICE, MIGRATIONS, clock.now()).await.unwrap();
         let (receiver, address) = Receiver::start().await;

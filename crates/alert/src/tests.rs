@@ -61,9 +61,8 @@ async fn one_open(world: &World, running: &mut Running) -> wire::Episode {
 
 #[test]
 fn tallies_add_up_to_the_verdicts_in_any_batching() {
-    let posts: Vec<_> = (0..200)
-        .map(|n| said(format!("p{n}"), at(n / 40)).received((n % 3) as i32, n))
-        .collect();
+    let posts: Vec<_> =
+        (0..200).map(|n| said(format!("p{n}"), at(n / 40)).received((n % 3) as i32, n)).collect();
     let count = |sizes: usize| {
         let (mut seen, mut milli) = (0, 0);
         for batch in posts.chunks(sizes) {
@@ -153,7 +152,7 @@ fn a_burst_opens_an_episode_with_evidence_and_its_end_is_called_calm() {
     let rising = kinds("rising-subject");
     assert_eq!(rising.first(), Some(&SignalKind::Opened));
     assert_eq!(rising.last(), Some(&SignalKind::Calm));
-    let opened = signals.iter().find(|s| s.kind == SignalKind::Opened).unwrap();
+    let opened = signals.iter().find(|s| s.rule == "rising-subject").unwrap();
     assert!(!opened.facts.evidence.is_empty());
     assert!(opened.why.text().contains("complaints on refund"), "{}", opened.why.text());
     let spreading = kinds("spreading-thread");
@@ -169,12 +168,12 @@ fn a_restored_snapshot_has_the_same_future() {
         for tally in &all[..cut] {
             first.take(tally, &rules).unwrap();
         }
-        let mut second = Detectors::from_bytes(&first.to_bytes()).unwrap();
+        let mut second = Detectors::from_bytes(&first.snapshot()).unwrap();
         for tally in &all[cut..] {
             let (one, two) = (first.take(tally, &rules).unwrap(), second.take(tally, &rules).unwrap());
             assert_eq!(one.signals, two.signals, "cut at {cut}");
         }
-        assert_eq!(first.to_bytes(), second.to_bytes());
+        assert_eq!(first.snapshot(), second.snapshot());
     }
     assert!(Detectors::from_bytes(&[1, 2, 3]).is_err());
 }
@@ -183,8 +182,7 @@ fn a_restored_snapshot_has_the_same_future() {
 fn a_brand_nobody_has_heard_long_enough_is_not_called_rising() {
     let rules = rules();
     let mut detectors = Detectors::default();
-    let records: Vec<_> =
-        (0..80).map(|n| said(format!("b{n}"), at(n * 3)).received(0, n)).collect();
+    let records: Vec<_> = (0..80).map(|n| said(format!("b{n}"), at(n * 3)).received(0, n)).collect();
     for tally in tallies(&tally::fold(&records, at(0)).outputs) {
         let heard = detectors.take(&tally, &rules).unwrap();
         assert!(heard.signals.iter().all(|signal| signal.rule != "rising-subject"));
@@ -231,9 +229,7 @@ async fn severe_complaints_page_once_signed_and_everything_is_accounted_for() {
             episodes(&mut running, &[]).await.first().is_some_and(|episode| episode.posts == 21)
         })
         .await;
-    world
-        .until(NO_TIME, "all tallied", async || running.parts.account.hop(step::HOP).total() == 21)
-        .await;
+    world.until(NO_TIME, "all tallied", async || running.parts.account.hop(step::HOP).total() == 21).await;
     let account = running.parts.account.clone();
     world
         .until(NO_TIME, "all detected", async || {
@@ -342,7 +338,7 @@ async fn refused_for_good_is_not_repeated_and_people_see_why() {
             failed.is_some()
         })
         .await;
-    assert_eq!(failed.unwrap().last_error, "clientError: webhook: status 410");
+    assert_eq!(failed.unwrap().last_error, "clientError: status 410");
     assert_eq!(world.receiver.got().len(), 1);
     let request = ExplainRequest { episode_id: episode.episode_id };
     let why = running.client.explain(request).await.unwrap().into_inner();
@@ -384,7 +380,9 @@ async fn killed_again_and_again_every_page_exists_once() {
         // A different moment each time.
         let enough = (life * 6) as u64;
         world
-            .until(NO_TIME, "some were read", async || running.parts.account.hop(severe::HOP).total() >= enough)
+            .until(NO_TIME, "some were read", async || {
+                running.parts.account.hop(severe::HOP).total() >= enough
+            })
             .await;
         running.kill().await;
     }
@@ -395,10 +393,12 @@ async fn killed_again_and_again_every_page_exists_once() {
             open.len() == 5 && open.iter().map(|episode| episode.posts).sum::<u64>() == sent
         })
         .await;
-    world.until(SECOND, "all pages", async || {
-        let ids: BTreeSet<_> = pages(&world).into_iter().collect();
-        ids.len() == 5
-    }).await;
+    world
+        .until(SECOND, "all pages", async || {
+            let ids: BTreeSet<_> = pages(&world).into_iter().collect();
+            ids.len() == 5
+        })
+        .await;
     // Tallies add up to the verdicts, whatever was killed.
     world
         .until(NO_TIME, "all tallied", async || {
@@ -488,9 +488,7 @@ async fn people_take_end_and_silence_and_repeats_change_nothing() {
     assert_eq!(late.code(), Code::FailedPrecondition);
     let kinds = async || world.receiver.kinds().iter().any(|kind| kind == "alert.episode.resolved");
     world.until(NO_TIME, "the end is told", kinds).await;
-    world
-        .until(NO_TIME, "feedback", async || world.records(Topic::Feedback).await.len() == 1)
-        .await;
+    world.until(NO_TIME, "feedback", async || world.records(Topic::Feedback).await.len() == 1).await;
     let nobody = running.client.get_episode(GetEpisodeRequest { episode_id: vec![0; 16].into() }).await;
     assert_eq!(nobody.unwrap_err().code(), Code::NotFound);
     let bad = running.client.get_episode(GetEpisodeRequest { episode_id: vec![0; 3].into() }).await;
@@ -512,8 +510,12 @@ async fn untaken_page_is_repeated_and_a_taken_one_comes_back_when_it_expires() {
     running.client.acknowledge(ack).await.unwrap();
     let ten_seconds = Duration::from_secs(10);
     world.until(ten_seconds, "the page again", async || pages(&world).len() == 2).await;
-    let reasons: Vec<_> =
-        world.receiver.got().iter().map(|got| got.body["data"]["reason"].as_str().unwrap().to_owned()).collect();
+    let reasons: Vec<_> = world
+        .receiver
+        .got()
+        .iter()
+        .map(|got| got.body["data"]["reason"].as_str().unwrap().to_owned())
+        .collect();
     assert_eq!(reasons, ["first_notification", "acknowledged", "ack_expired"]);
     // Nothing more comes: after two quiet hours it is over, and those who know are told.
     let minute = Duration::from_secs(60);
@@ -588,6 +590,51 @@ async fn pages_of_the_list_hold_every_episode_once() {
     running.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn on_postgres_episodes_are_opened_listed_taken_and_ended() {
+    let Some(world) = World::on_postgres().await else { return };
+    let mut running = world.start().await;
+    let episode = one_open(&world, &mut running).await;
+    let delivery = Said { topic: "delivery", ..said("late", world.now()).severe() };
+    world.say(&[delivery]).await;
+    world.until(NO_TIME, "two open", async || episodes(&mut running, &[]).await.len() == 2).await;
+    assert_eq!(episodes(&mut running, &[EpisodeState::Resolved]).await, []);
+    let ack = AcknowledgeRequest {
+        episode_id: episode.episode_id.clone(),
+        owner: "ada".into(),
+        idempotency_key: "k".into(),
+        ..AcknowledgeRequest::default()
+    };
+    let taken = running.client.acknowledge(ack.clone()).await.unwrap().into_inner();
+    assert_eq!(running.client.acknowledge(ack).await.unwrap().into_inner(), taken);
+    let silence = SilenceRequest {
+        matcher: Some(SilenceMatcher { brand: "acme".into(), ..SilenceMatcher::default() }),
+        duration_s: 60,
+        by: "ada".into(),
+        ..SilenceRequest::default()
+    };
+    running.client.silence(silence).await.unwrap();
+    let end = ResolveRequest {
+        episode_id: episode.episode_id.clone(),
+        by: "ada".into(),
+        ..ResolveRequest::default()
+    };
+    running.client.resolve(end).await.unwrap();
+    let request = GetEpisodeRequest { episode_id: episode.episode_id.clone() };
+    let ended = |kind: &String| kind == "alert.episode.resolved";
+    world.until(SECOND, "the end is told", async || world.receiver.kinds().iter().any(ended)).await;
+    let got = running.client.get_episode(request).await.unwrap().into_inner();
+    assert_eq!(got.episode.unwrap().state(), EpisodeState::Resolved);
+    assert!(got.history.iter().zip(1..).all(|(event, n)| event.sequence == n));
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_postgres_writers_of_one_subject_make_one_open_episode() {
+    let Some(world) = World::on_postgres().await else { return };
+    one_open_episode_for_eight_writers(&world).await;
+}
+
 // Under faults, at the tables.
 
 #[tokio::test]
@@ -600,7 +647,8 @@ async fn a_crash_between_effects_and_commit_leaves_nothing() {
     let crashed: Result<(), BatchError> = desk
         .transact(|mut tx| async move {
             desk_ref.signal(&mut tx, signal.clone(), now).await?;
-            let lost = crate::store::TableError::Damaged { what: "test", id: String::new(), problem: String::new() };
+            let lost =
+                crate::store::TableError::Damaged { what: "test", id: String::new(), problem: String::new() };
             drop(tx);
             Err(lost.into())
         })
@@ -643,9 +691,12 @@ async fn a_zombies_batch_matches_no_offset_and_writes_nothing() {
     assert_eq!(open[0].episode.posts, 1, "counted once");
 }
 
-#[tokio::test]
-async fn two_writers_of_one_subject_make_one_open_episode() {
-    let world = World::new().await;
+#[tokio::test(flavor = "multi_thread")]
+async fn writers_of_one_subject_make_one_open_episode() {
+    one_open_episode_for_eight_writers(&World::new().await).await;
+}
+
+async fn one_open_episode_for_eight_writers(world: &World) {
     let desk = Arc::new(Desk::new(world.store.clone(), world.config.policy()));
     let now = world.now();
     let mut tasks = tokio::task::JoinSet::new();
@@ -667,6 +718,15 @@ async fn two_writers_of_one_subject_make_one_open_episode() {
     }
     let open = crate::store::open_of(world.store.pool(), None).await.unwrap();
     assert_eq!((open.len(), open[0].episode.posts), (1, 8));
+}
+
+#[test]
+fn what_was_said_in_private_is_counted_and_not_shown() {
+    let mut event = said("private", at(0)).severe().event();
+    let words = event.mention.as_mut().unwrap().mention.as_mut().unwrap();
+    words.set_visibility(contracts::ingest::v1::Visibility::Private);
+    let signals = severe::severe(&event, &SevereConfig::default());
+    assert_eq!(signals[0].facts.evidence[0].excerpt, "");
 }
 
 #[test]

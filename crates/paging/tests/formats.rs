@@ -1,5 +1,7 @@
 //! What goes over each wire, and how answers are judged.
 
+#![allow(clippy::unwrap_used)]
+
 use model::{BrandId, MentionId, Severity, Subject, Timestamp, Topic};
 use paging::format::{Answer, pagerduty, slack, webhook};
 use paging::{

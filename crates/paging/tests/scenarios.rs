@@ -1,5 +1,7 @@
 //! Whole lives of episodes: what is sent, and what is not.
 
+#![allow(clippy::unwrap_used)]
+
 use model::{BrandId, MentionId, Severity, Subject, Timestamp, Topic};
 use paging::{
     Change, Counts, Decision, DeliveredBefore, Effect, Episode, EscalationStep, Evidence, Facts, Forecast,

@@ -7,7 +7,7 @@
 #[non_exhaustive]
 pub struct Tuning {
     /// Time constants of the three branches, seconds: sudden, building, slow.
-    pub branch_tau_s: [690.0, 2340.0, 9000.0],
+    pub branch_tau_s: [f32; 3],
     /// Weights of the branches' scores before the largest is taken.
     pub branch_weight: [f32; 3],
     /// Added to counts before the variance-stabilising power.

@@ -305,7 +305,7 @@ fn doubled_names_depth_bombs_and_half_surrogates_each_have_their_end() {
     check(
         K::Ndjson,
         "{\"id\":\"1\",\"text\":\"a\",\"text\":\"b\"}",
-        &["line 1: malformed JSON: duplicate field `text` at column 27"],
+        &["line 1: malformed JSON: a name stands twice in one object, with two values at column 32"],
     );
     let bomb = format!("{}\n{{\"id\":\"1\",\"text\":\"after\"}}", "[".repeat(100_000));
     let result = decoded(K::Ndjson, bomb.as_bytes());
@@ -313,6 +313,26 @@ fn doubled_names_depth_bombs_and_half_surrogates_each_have_their_end() {
     let result = decoded(K::Ndjson, br#"{"id":"1","text":"cut \ud83d"}"#);
     assert_eq!(told(&result), ["created 1 cut \u{fffd}"]);
     assert!(result.events[0].flags.contains(&Flag::DecodeReplaced));
+}
+
+#[test]
+fn names_of_ours_with_other_types_do_not_lose_a_line_of_somebody_else() {
+    let line = json!({ "id": 7, "text": "late", "source": "airline", "rating": "2", "likes": "12", "entities": [],
+        "flags": "x", "place": { "x": 1 }, "conversation": 9, "lang": "en" });
+    let event = only(K::Ndjson, line);
+    let mention = event.mention.unwrap();
+    assert_eq!((mention.rating.unwrap().value(), mention.engagement.unwrap().likes), (2.0, Some(12)));
+    assert_eq!((mention.refs.conversation.as_deref(), mention.refs.place), (Some("9"), None));
+    check(
+        K::Ndjson,
+        "{\"id\":1.5,\"text\":\"a\",\"source\":\"x\"}",
+        &["line 1: malformed JSON: found floating instead of an id as text or whole number at column 9"],
+    );
+    check(
+        K::Ndjson,
+        "{\"id\":1,\"text\":7}",
+        &["line 1: malformed JSON: found integer instead of a string at column 16"],
+    );
 }
 
 #[test]

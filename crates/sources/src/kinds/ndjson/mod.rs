@@ -10,6 +10,7 @@ use model::{
     MentionOp, Mentioned, Refs, Source, SourceKind, TimeQuality, Timestamp, Transport, UrlEntity, Visibility,
 };
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
 use fields::{EngagementIn, EntitiesIn, IdText, Line, When};
 
@@ -27,13 +28,58 @@ pub(crate) fn line(bytes: &[u8], out: &mut Out<'_>) -> Result<(), RefusalReason>
         json::parse(bytes)?;
         return Err(RefusalReason::UnknownShape("needs an object with at least 'text'"));
     }
-    let line: Line<'_> = json::typed(bytes)?;
+    let line: Line<'_> = match json::typed(bytes) {
+        Ok(line) => line,
+        Err(reason) => return foreign(&json::parse(bytes)?, Defaults::default(), out).unwrap_or(Err(reason)),
+    };
     if line.mention_id.is_some() && line.source.is_some() {
         let event = canonical(line, out)?;
         out.event(event);
         return Ok(());
     }
     simple(line, out)
+}
+
+/// A line of somebody else's, in which a name of ours means something of another type: what can be
+/// understood is. None for lines of our own, which have to be right, and for broken essentials.
+fn foreign(line: &Value, defaults: Defaults, out: &mut Out<'_>) -> Option<Result<(), RefusalReason>> {
+    const TEXTS: [&str; 15] = [
+        "op",
+        "native_rev",
+        "created_at",
+        "observed_at",
+        "edited_at",
+        "brand",
+        "title",
+        "lang",
+        "permalink",
+        "url",
+        "conversation",
+        "place",
+        "reply_to",
+        "author_id",
+        "visibility",
+    ];
+    const COUNTS: [&str; 5] = ["likes", "reposts", "replies", "views", "followers"];
+    if line.get("mention_id").is_some() {
+        return None;
+    }
+    let mut kept = Map::new();
+    for (name, value) in line.as_object()? {
+        let value = match (name.as_str(), value) {
+            ("id" | "native_id" | "text", value) => value.clone(),
+            ("author", value @ (Value::String(_) | Value::Object(_))) => value.clone(),
+            ("rating", _) => json::float(line, name).map_or(Value::Null, Value::from),
+            (name, _) if COUNTS.contains(&name) => json::int(line, name).map_or(Value::Null, Value::from),
+            (name, Value::String(text)) if TEXTS.contains(&name) => text.as_str().into(),
+            (name, Value::Number(n)) if TEXTS.contains(&name) && n.is_u64() => n.to_string().into(),
+            _ => continue,
+        };
+        kept.insert(name.clone(), value);
+    }
+    let kept = Value::Object(kept);
+    let line = Line::deserialize(&kept).ok()?;
+    Some(in_envelope(line, defaults, out))
 }
 
 /// What the envelope around a line says, where the line itself is silent.
@@ -47,17 +93,20 @@ pub(crate) struct Defaults {
 }
 
 /// Reads an object that stands inside another document.
-pub(crate) fn value(value: &serde_json::Value, defaults: Defaults, out: &mut Out<'_>) {
-    let mut line = match Line::deserialize(value) {
-        Ok(line) => line,
-        Err(error) => return out.refuse(json::refusal(&error)),
+pub(crate) fn value(value: &Value, defaults: Defaults, out: &mut Out<'_>) {
+    let result = match Line::deserialize(value) {
+        Ok(line) if line.mention_id.is_some() && line.source.is_some() => {
+            canonical(line, out).map(|event| out.event(event))
+        }
+        Ok(line) => in_envelope(line, defaults, out),
+        Err(error) => foreign(value, defaults, out).unwrap_or_else(|| Err(json::refusal(&error))),
     };
-    if line.mention_id.is_some() && line.source.is_some() {
-        return match canonical(line, out) {
-            Ok(event) => out.event(event),
-            Err(reason) => out.refuse(reason),
-        };
+    if let Err(reason) = result {
+        out.refuse(reason);
     }
+}
+
+fn in_envelope(mut line: Line<'_>, defaults: Defaults, out: &mut Out<'_>) -> Result<(), RefusalReason> {
     let scope = defaults.scope.unwrap_or_default();
     let inside = |id: Option<IdText>| id.map(|id| IdText(format!("{scope}{}", id.0)));
     line.native_id = inside(line.native_id.or(defaults.id.map(IdText)));
@@ -67,9 +116,7 @@ pub(crate) fn value(value: &serde_json::Value, defaults: Defaults, out: &mut Out
     line.root = inside(line.root);
     line.native_rev = line.native_rev.or(defaults.rev);
     line.created_at = line.created_at.or(defaults.created_at.map(|at| When(Some(at))));
-    if let Err(reason) = simple(line, out) {
-        out.refuse(reason);
-    }
+    simple(line, out)
 }
 
 /// The form people write. The id may be missing; then the content is the id.

@@ -80,6 +80,7 @@ pub async fn serve(config: Config, deps: Deps, listener: TcpListener) -> anyhow:
     let within = Duration::from_secs(config.tables_wait_s);
     ::store::wait_for_version(&store, SERVICE, MIGRATIONS, within).await?;
     let policies = with_old_calendars(policies, &store).await?;
+    store::release(&store, &config.member).await?;
     let desk = Arc::new(Desk::new(store, policies, parts.clock.clone()));
     let horizon = Arc::new(consumer::Horizon::new());
 

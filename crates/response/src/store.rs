@@ -455,6 +455,21 @@ pub(crate) async fn purge(store: &Store, requests: Timestamp, early: Timestamp) 
     Ok(())
 }
 
+/// Takes back what a member of this name had claimed before it ended: it is not to wait for the lease. Should
+/// that member still live, it can no longer finish what it claimed.
+pub(crate) async fn release(store: &Store, member: &str) -> Result<(), TableError> {
+    let mut tx = store.begin().await?;
+    for table in ["due", "outbox"] {
+        let sql =
+            format!("UPDATE response_{table} SET claimed_by = '', claimed_until_us = 0 WHERE claimed_by = ");
+        let mut update = Statement::new(&sql);
+        update.bind(member.to_owned());
+        update.run(&mut *tx, "taking back claims").await?;
+    }
+    tx.commit().await.doing(|| "taking back claims".into())?;
+    Ok(())
+}
+
 /// Every calendar that was ever in use, as kept.
 pub(crate) async fn calendars(store: &Store) -> Result<Vec<String>, TableError> {
     let query = Statement::new("SELECT body FROM response_calendars ORDER BY version");

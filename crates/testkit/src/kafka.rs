@@ -12,8 +12,6 @@ use tokio::sync::OnceCell;
 
 /// Names brokers on which topics may be made, for example `localhost:9092`.
 pub const ADDRESS_VARIABLE: &str = "REDRESS_TEST_KAFKA";
-/// Lists what must not be skipped, separated by commas: `kafka`, `postgres`.
-pub const REQUIRE_VARIABLE: &str = "REDRESS_TEST_REQUIRE";
 
 /// How long a fresh broker may take to be ready.
 const START_WITHIN: Duration = Duration::from_secs(90);
@@ -39,16 +37,12 @@ pub struct Kafka {
 /// line and gives nothing.
 ///
 /// # Panics
-/// When there is none and it is required: [`REQUIRE_VARIABLE`] lists `kafka`, or
-/// [`crate::postgres::STRICT_VARIABLE`] is set.
+/// When there is none and [`crate::REQUIRE_VARIABLE`] lists `kafka`.
 pub async fn shared() -> Option<&'static Kafka> {
     match SHARED.get_or_init(Kafka::start).await {
         Ok(broker) => Some(broker),
         Err(why) => {
-            let required = std::env::var(REQUIRE_VARIABLE).unwrap_or_default();
-            let required = required.split(',').any(|name| name.trim() == "kafka")
-                || std::env::var_os(crate::postgres::STRICT_VARIABLE).is_some();
-            assert!(!required, "kafka is needed here: {why}");
+            assert!(!crate::is_required("kafka"), "kafka is needed here: {why}");
             eprintln!("skipped on kafka: {why}");
             None
         }

@@ -15,8 +15,6 @@ use tokio::sync::OnceCell;
 
 /// Names a server whose user may create databases, for example `postgres://postgres@localhost/postgres`.
 pub const ADDRESS_VARIABLE: &str = "REDRESS_TEST_POSTGRES";
-/// Set to anything: a test that cannot find what it needs fails instead of being skipped.
-pub const STRICT_VARIABLE: &str = "REDRESS_TEST_STRICT";
 
 /// How long a fresh server may take to answer.
 const START_WITHIN: Duration = Duration::from_secs(60);
@@ -38,12 +36,12 @@ pub struct Postgres {
 /// line and gives nothing.
 ///
 /// # Panics
-/// When there is none and [`STRICT_VARIABLE`] is set.
+/// When there is none and [`crate::REQUIRE_VARIABLE`] lists `postgres`.
 pub async fn shared() -> Option<&'static Postgres> {
     match SHARED.get_or_init(Postgres::start).await {
         Ok(server) => Some(server),
         Err(why) => {
-            assert!(std::env::var_os(STRICT_VARIABLE).is_none(), "postgres is needed here: {why}");
+            assert!(!crate::is_required("postgres"), "postgres is needed here: {why}");
             eprintln!("skipped on postgres: {why}");
             None
         }

@@ -68,7 +68,7 @@ pub fn observe(
         return state.quiet_answer(ReasonKind::TooLate, context, policy);
     }
     let now_s = at_s.max(state.last_s);
-    let weight = state.window.add(tally, now_s);
+    let weight = state.window.add(tally, now_s, state.last_s);
     let stretch = state.stretch(now_s, context);
     let beat = state.pulse.beat(weight, &stretch, tuning);
     state.last_s = now_s;
@@ -205,7 +205,7 @@ impl SubjectState {
     }
 
     fn reason(&self, beat: &Beat, now_s: u32, context: &Context, policy: &DetectPolicy) -> Reason {
-        let (complaints, people, span_s) = self.window.summary(now_s);
+        let (complaints, people, span_s) = self.window.summary(now_s, self.last_s);
         let local_s = local_time(now_s, context);
         let (usual_low, usual_high) = self.pulse.usual(span_s as f32, local_s, &Tuning::SHIPPED);
         let p_spread = context.thread.map_or(0.0, |thread| thread.p_spread);

@@ -8,19 +8,18 @@ pub(crate) struct Window {
     people: [DistinctSketch; 2],
     texts: DistinctSketch,
     counts: [f32; 2],
-    epoch: u32,
 }
 
 /// Length of an epoch, seconds; the window covers the running epoch and the one before.
 const EPOCH_S: u32 = 300;
 /// Share of a post's weight that a known author's next post, or a copy of a known text, keeps.
-const REPEAT_WEIGHT: f32 = 0.05;
+const REPEAT_WEIGHT: f32 = 0.01;
 
 impl Window {
     /// Adds a tally and answers its weight in complaints: severity, arousal and reach raise it,
-    /// repeated authors and copied texts lower it.
-    pub(crate) fn add(&mut self, tally: &Tally, now_s: u32) -> f32 {
-        self.roll(now_s);
+    /// repeated authors and copied texts lower it. `last_s` is the time of the tally before.
+    pub(crate) fn add(&mut self, tally: &Tally, now_s: u32, last_s: u32) -> f32 {
+        self.roll(now_s, last_s);
         let complaints = tally.complaints_milli as f32 / 1000.0;
         if tally.posts == 0 {
             return 0.0;
@@ -38,25 +37,24 @@ impl Window {
         complaints * fold * gravity(tally, complaints, posts)
     }
 
-    fn roll(&mut self, now_s: u32) {
-        let epoch = now_s / EPOCH_S;
-        match epoch.saturating_sub(self.epoch) {
+    fn roll(&mut self, now_s: u32, last_s: u32) {
+        let passed = (now_s / EPOCH_S).saturating_sub(last_s / EPOCH_S);
+        match passed {
             0 => return,
             1 => (self.people[1], self.counts[1]) = (self.people[0], self.counts[0]),
             _ => (self.people[1], self.counts[1]) = (DistinctSketch::default(), 0.0),
         }
-        // Texts are remembered across one epoch's end by keeping them while they keep coming.
-        if epoch.saturating_sub(self.epoch) > 1 || self.texts.to_bits().count_ones() > 40 {
+        // Texts are remembered across an epoch's end until they fill the sketch.
+        if passed > 1 || self.texts.to_bits().count_ones() > 40 {
             self.texts = DistinctSketch::default();
         }
         (self.people[0], self.counts[0]) = (DistinctSketch::default(), 0.0);
-        self.epoch = epoch;
     }
 
     /// Complaints (copies folded), people, and seconds covered, as of `now_s`.
-    pub(crate) fn summary(&self, now_s: u32) -> (f32, f32, u32) {
+    pub(crate) fn summary(&self, now_s: u32, last_s: u32) -> (f32, f32, u32) {
         let mut view = *self;
-        view.roll(now_s);
+        view.roll(now_s, last_s);
         view.people[0].merge(view.people[1]);
         (view.counts[0] + view.counts[1], view.people[0].estimate(), EPOCH_S + now_s % EPOCH_S)
     }
@@ -65,7 +63,6 @@ impl Window {
         self.people.iter().for_each(|sketch| out.u64(sketch.to_bits()));
         out.u64(self.texts.to_bits());
         self.counts.iter().for_each(|count| out.f32(*count));
-        out.u32(self.epoch);
     }
 
     pub(crate) fn from_words(input: &mut snapshot::Reader<'_>) -> Option<Self> {
@@ -73,7 +70,6 @@ impl Window {
             people: [DistinctSketch::from_bits(input.u64()?), DistinctSketch::from_bits(input.u64()?)],
             texts: DistinctSketch::from_bits(input.u64()?),
             counts: [input.f32()?, input.f32()?],
-            epoch: input.u32()?,
         })
     }
 }

@@ -135,12 +135,12 @@ fn no_data_is_a_state_of_its_own_and_not_calm() {
 
 #[test]
 fn an_episode_grows_calms_and_reopens_as_flapping() {
-    let burst = |from_s: i64| (0..60).map(move |i| from_s + i * 5);
+    let burst = |from_s: i64| (0..20).map(move |i| from_s + i * 5);
     let mut events = history(7, Fault::Holiday { at_s: 0, for_s: 0, times: 1.0 });
     let from_s = *events.last().unwrap() + 600;
     for k in 0..5 {
-        events.extend(burst(from_s + k * 5400));
-        events.push(from_s + k * 5400 + 5000);
+        events.extend(burst(from_s + k * 18_000));
+        events.push(from_s + k * 18_000 + 14_000);
     }
     events.sort_unstable();
     let found: Vec<EpisodeSignal> = signals(&crowd(&events), |_| Context::default())

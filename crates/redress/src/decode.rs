@@ -186,10 +186,85 @@ impl Counts {
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error.chain().filter_map(|e| e.downcast_ref::<std::io::Error>()).any(|e| e.kind() == ErrorKind::BrokenPipe)
+    error
+        .chain()
+        .filter_map(|e| e.downcast_ref::<std::io::Error>())
+        .any(|e| e.kind() == ErrorKind::BrokenPipe)
 }
 
 fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    /// What `redress decode` writes for a file with `body`, and how many refusals it names.
+    fn written(options: &str, body: &str) -> (Vec<String>, u64) {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), body).unwrap();
+        let args = Line::try_parse_from(["decode"].into_iter().chain(options.split(' '))).unwrap().args;
+        let tenant = TenantId::parse("local").unwrap();
+        let ctx = DecodeContext {
+            tenant: &tenant,
+            connector: "",
+            instance: &args.instance,
+            transport: Transport::Backfill,
+            received_at: args.received_at.unwrap_or_default(),
+            csv_map: args.map.as_ref(),
+        };
+        let (mut refusals, mut out) = (Refusals::default(), Vec::new());
+        one_file(file.path(), &args, &ctx, &mut refusals, &mut out).unwrap();
+        let out = String::from_utf8(out).unwrap();
+        (out.lines().map(str::to_owned).collect(), refusals.count())
+    }
+
+    #[test]
+    fn one_event_per_line_and_refusals_beside() {
+        let body = "{\"id\":1,\"text\":\"late\"}\nrubbish\n{\"id\":2,\"op\":\"deleted\"}\n";
+        let (lines, refused) = written("--as ndjson --received-at 2026-01-01T00:00:00Z", body);
+        assert_eq!((lines.len(), refused), (2, 1));
+        let event = |i: usize| serde_json::from_str::<serde_json::Value>(&lines[i]).unwrap();
+        assert_eq!(
+            (&event(0)["text"], &event(0)["ingested_at"]),
+            (&"late".into(), &"2026-01-01T00:00:00Z".into())
+        );
+        assert!(event(1).get("text").is_none());
+    }
+
+    #[test]
+    fn match_keeps_what_it_names_and_every_withdrawal() {
+        let body = "{\"id\":1,\"text\":\"Acme is late\"}\n{\"id\":2,\"text\":\"x\"}\n{\"id\":3,\"op\":\"deleted\"}\n";
+        let (lines, refused) = written("--as ndjson --match acme,other", body);
+        assert_eq!((lines.len(), refused), (2, 0));
+        assert!(lines[0].contains("\"brands\":[\"acme\"]"));
+    }
+
+    #[test]
+    fn summary_counts_instead_of_writing_events() {
+        let (lines, _) = written("--as csv --map n=id,t=text --summary", "n,t\n1,a\n2,b\n");
+        assert!(lines[0].ends_with(": 2 records") && lines[1].ends_with("2  event: created"), "{lines:?}");
+    }
+
+    #[test]
+    fn wrong_kinds_and_maps_are_wrong_usage() {
+        for options in
+            ["--as blusky", "--as csv --map a", "--as csv --map a=nothing", "--as ndjson --match \"open"]
+        {
+            assert!(
+                Line::try_parse_from(["decode"].into_iter().chain(options.split(' '))).is_err(),
+                "{options}"
+            );
+        }
+    }
 }

@@ -91,15 +91,22 @@ impl Matcher {
         Ok(Self { words, word_brands, handles, own })
     }
 
-    /// One rule out of `word,"two words"`: the brand is named after its first word.
+    /// One brand per entry of `word,"two words"`, named after it.
     ///
     /// # Errors
     /// As [`Matcher::new`], and when a quote is not closed.
     pub fn parse(text: &str) -> Result<Self, MatchError> {
-        let words = parse_words(text)?;
-        let brand = words.first().map_or_else(|| BrandId::slugify("other"), |w| BrandId::slugify(w));
-        let handles = words.iter().filter(|w| !w.contains(' ')).cloned().collect();
-        Self::new(&[BrandRule { brand, words, handles, own_accounts: Vec::new() }])
+        let rules: Vec<BrandRule> = parse_words(text)?
+            .into_iter()
+            .map(|word| BrandRule {
+                brand: BrandId::slugify(&word),
+                // `acme` is also meant by `@acme`, and `virgin america` by `@VirginAmerica`.
+                handles: vec![word.replace(' ', "")],
+                words: vec![word],
+                own_accounts: Vec::new(),
+            })
+            .collect();
+        Self::new(&rules)
     }
 
     /// Sets `brands` and `by_brand`. Brands that the event already names stay; without a rule that
@@ -256,6 +263,10 @@ mod tests {
     fn word_lists_are_read_and_wrong_ones_explained() {
         assert_eq!(parse_words("word, \"two, words\" ,").unwrap(), ["word", "two, words"]);
         assert!(parse_words("\"open").is_err());
+        let mut found = BTreeSet::new();
+        let matcher = Matcher::parse("acme,\"virgin america\"").unwrap();
+        matcher.in_text("Virgin America, not acmes", &mut found);
+        assert_eq!(found.into_iter().map(BrandId::as_str).collect::<Vec<_>>(), ["virgin-america"]);
         assert!(matches!(Matcher::new(&[rule("x", &["!!"])]), Err(MatchError::EmptyWord(_))));
     }
 }

@@ -9,7 +9,8 @@ pub(crate) fn to_text(html: &str) -> String {
         return html.trim().to_owned();
     }
     let mut raw = String::with_capacity(html.len());
-    let mut rest = html;
+    // Behind the last ">" there is no tag; looking for one again at every "<" would never end.
+    let (mut rest, tail) = html.split_at(html.rfind('>').map_or(0, |last| last + 1));
     while let Some(open) = rest.find('<') {
         raw.push_str(&rest[..open]);
         rest = &rest[open..];
@@ -40,13 +41,14 @@ pub(crate) fn to_text(html: &str) -> String {
         }
     }
     raw.push_str(rest);
+    raw.push_str(tail);
     tidy(&decode_entities(&raw))
 }
 
 /// The addresses that the fragment's `<a href>` lead to, in order; only http and https.
 pub(crate) fn links(html: &str) -> Vec<String> {
     let mut found = Vec::new();
-    let mut rest = html;
+    let mut rest = &html[..html.rfind('>').map_or(0, |last| last + 1)];
     while let Some(open) = rest.find('<') {
         rest = &rest[open..];
         let Some(tag) = Tag::at(rest) else {
@@ -206,6 +208,15 @@ mod tests {
         ] {
             assert_eq!(to_text(html), text, "{html}");
         }
+    }
+
+    #[test]
+    fn text_full_of_open_tags_is_read_in_one_pass() {
+        let open = "<a".repeat(500_000);
+        assert_eq!(to_text(&open), open);
+        assert!(links(&open).is_empty());
+        assert_eq!(to_text(&format!("{open}>x")), "x");
+        assert_eq!(to_text(&"<!--".repeat(200_000)), "<!--".repeat(200_000));
     }
 
     #[test]

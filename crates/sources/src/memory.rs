@@ -3,6 +3,9 @@ use std::collections::{BTreeMap, VecDeque};
 /// At most this many recent ids are remembered per stream.
 pub const MEMORY_MAX: usize = 65_536;
 
+/// Longer ids than this are not remembered: they are no ids.
+const ID_BYTES_MAX: usize = 512;
+
 /// What a decoder remembers of one stream, because later records of that stream name earlier ones by
 /// a local id only: a deleted Mastodon status, an undone like.
 #[derive(Debug, Clone, Default)]
@@ -14,6 +17,9 @@ pub(crate) struct Memory {
 impl Memory {
     /// Remembers what a local id stands for; the oldest is forgotten beyond [`MEMORY_MAX`].
     pub(crate) fn learn(&mut self, local: String, global: String) {
+        if local.len() > ID_BYTES_MAX || global.len() > ID_BYTES_MAX {
+            return;
+        }
         if self.known.insert(local.clone(), global).is_none() {
             self.order.push_back(local);
             let over = self.order.len() > MEMORY_MAX;

@@ -321,7 +321,8 @@ fn local_name(name: &str) -> &str {
 }
 
 fn attribute(tag: &BytesStart<'_>, name: &str) -> Option<String> {
-    let found = tag.html_attributes().filter_map(Result::ok).find(|a| a.key.as_ref() == name)?;
+    let found =
+        tag.html_attributes().with_checks(false).filter_map(Result::ok).find(|a| a.key.as_ref() == name)?;
     let value = found.value.trim().to_owned();
     (!value.is_empty()).then(|| html::decode_entities(&value).into_owned())
 }

@@ -23,7 +23,7 @@ Examples:
 /// Arguments of `redress decode`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
-pub struct Args {
+pub(crate) struct Args {
     /// The wire format of the input
     #[arg(long = "as", value_name = "KIND", value_parser = parse_kind, hide_possible_values = true)]
     kind: SourceKind,
@@ -64,7 +64,7 @@ fn parse_time(text: &str) -> Result<Timestamp, String> {
 }
 
 /// Decodes each file and writes one event per line; names each refusal on standard error.
-pub fn run(args: Args) -> Result<ExitCode> {
+pub(crate) fn run(args: Args) -> Result<ExitCode> {
     let tenant = TenantId::parse("local").context("cannot name the tenant")?;
     let ctx = DecodeContext {
         tenant: &tenant,

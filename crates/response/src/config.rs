@@ -36,7 +36,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            listen: SocketAddr::from(([0, 0, 0, 0], 7004)),
+            listen: SocketAddr::from(([0, 0, 0, 0], 7705)),
             member: "response-0".into(),
             cases: CasesConfig::default(),
             service: ServiceConfig::default(),

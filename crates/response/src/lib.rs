@@ -10,6 +10,7 @@
 mod config;
 mod consumer;
 mod desk;
+mod file;
 mod grpc;
 mod hear;
 mod list;
@@ -38,6 +39,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 pub use config::{CasesConfig, Config, ServiceConfig, SidesConfig, TargetConfig};
+pub use file::File;
 pub use consumer::HOP;
 pub use store::{MIGRATIONS, SERVICE};
 

@@ -16,6 +16,8 @@ use crate::store::{self as tables, SERVICE, TableError};
 const LEASE: Duration = Duration::from_secs(30);
 /// Cases asked at once.
 const CLAIM_MAX: u32 = 200;
+/// How often a case is asked when others change it.
+const TRIES_MAX: u32 = 8;
 /// The longest real time between looks: others may have planned something earlier.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 /// Real time between two rounds of forgetting.
@@ -83,39 +85,40 @@ impl Timers {
     }
 
     async fn ask(&self, work: &due::Claimed, now: Timestamp) -> Result<(), TableError> {
+        let mut tries = 1;
+        loop {
+            match self.try_ask(work, now).await {
+                // Somebody else was at the same case: waiting for the lease would make a breach late.
+                Err(error) if error.may_pass() && tries < TRIES_MAX => {
+                    debug!(%error, tries, "asking the case again");
+                    tries += 1;
+                }
+                ended => return ended,
+            }
+        }
+    }
+
+    async fn try_ask(&self, work: &due::Claimed, now: Timestamp) -> Result<(), TableError> {
         let bad = |e: model::Invalid| TableError::Damaged {
             what: "due work",
             id: work.due.key.clone(),
             problem: e.to_string(),
         };
         let id: CaseId = work.due.key.parse().map_err(bad)?;
-        let mut tries = 0;
-        loop {
-            let mut tx = self.desk.store.begin().await?;
-            if !due::finish(&mut tx, SERVICE, work).await? {
-                // Moved or called off meanwhile.
-                return Ok(());
-            }
-            let Some(case) = tables::case(&mut *tx, id).await? else {
-                tx.commit().await.doing(|| "ending due work".into())?;
-                return Ok(());
-            };
-            let mut open = Open::read(case);
-            let decision =
-                decide(Some(&open.case), &Input::Due, now, self.desk.policies.of(&open.case.brand));
-            open.absorb(decision);
-            match keep(&self.desk, &mut tx, [&open], now).await {
-                Ok(()) => {}
-                Err(TableError::Conflict(_)) if tries < 5 => {
-                    tries += 1;
-                    continue;
-                }
-                Err(error) => return Err(error),
-            }
-            tx.commit().await.doing(|| "telling what fell due".into())?;
-            self.desk.committed();
+        let mut tx = self.desk.store.begin().await?;
+        if !due::finish(&mut tx, SERVICE, work).await? {
+            // Moved or called off meanwhile.
             return Ok(());
         }
+        if let Some(case) = tables::case(&mut *tx, id).await? {
+            let mut open = Open::read(case);
+            let policy = self.desk.policies.of(&open.case.brand);
+            open.absorb(decide(Some(&open.case), &Input::Due, now, policy));
+            keep(&self.desk, &mut tx, [&open], now).await?;
+        }
+        tx.commit().await.doing(|| "telling what fell due".into())?;
+        self.desk.committed();
+        Ok(())
     }
 
     async fn rest(&self, now: Timestamp) -> anyhow::Result<()> {

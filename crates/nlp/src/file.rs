@@ -80,6 +80,7 @@ fn floats(out: &mut Vec<u8>, values: &[f32]) {
 }
 
 /// Reads parts; the tables of static bytes are not copied.
+#[allow(clippy::ptr_arg)] // a slice would forget that the bytes may be static
 pub fn read(bytes: &Cow<'static, [u8]>) -> Result<Vec<Part>, ModelError> {
     let mut from = Cursor { bytes, at: 0 };
     if from.take(8, "magic").map_err(|_| ModelError::Magic)? != MAGIC {

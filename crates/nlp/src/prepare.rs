@@ -345,7 +345,7 @@ impl Reader<'_> {
             _ => code,
         };
         self.out.counts.arabic += 1;
-        self.out.counts.arabic_foreign += u32::from(code >= 0x0671 && code != 0x0671);
+        self.out.counts.arabic_foreign += u32::from(code > 0x0671);
         self.letter(folded, size, false);
     }
 

@@ -200,3 +200,62 @@ fn fields(pairs: &[(&str, f32)], out: &mut Vec<u8>) {
         write_number(*value, out);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    fn answer(line: &str, all: bool) -> Result<Value, super::super::json::Refused> {
+        let args = Args { files: Vec::new(), model: None, all, no_why: false };
+        let mut reader =
+            Reader { model: Model::shipped(), args: &args, scratch: Scratch::default(), text: String::new(), why: Vec::new() };
+        let mut out = Vec::new();
+        reader.line(line.as_bytes(), 7, &mut out)?;
+        assert_eq!(out.pop(), Some(b'\n'));
+        Ok(serde_json::from_slice(&out).unwrap())
+    }
+
+    #[test]
+    fn an_answer_has_every_promised_field() {
+        let told = answer(r#"{"id":"a\"1","text":"three weeks and \"still\" no refund, shame on you","lang":"xx"}"#, false).unwrap();
+        assert_eq!(told["id"], "a\"1");
+        assert_eq!(told["language"], "en");
+        let sum: f64 = ["negative", "neutral", "positive"].iter().map(|name| told["sentiment"][name].as_f64().unwrap()).sum();
+        assert!((sum - 1.0).abs() < 1e-3);
+        assert_eq!(told["severity"]["probabilities"].as_array().map(Vec::len), Some(5));
+        for number in ["complaint", "arousal", "spam"] {
+            assert!((0.0..=1.0).contains(&told[number].as_f64().unwrap()), "{number}");
+        }
+        assert!(told["topics"][0]["name"].is_string() && told["topics"][0]["probability"].is_number());
+        assert!(told["sure"].is_boolean());
+        assert!(told["why"][0]["text"].is_string() && told["why"][0]["weight"].is_number());
+        assert!(told.get("signals").is_none());
+    }
+
+    #[test]
+    fn an_id_is_echoed_as_given_and_a_missing_one_is_the_line_number() {
+        assert_eq!(answer(r#"{"id":12.50,"text":""}"#, false).unwrap()["id"], 12.5);
+        assert_eq!(answer(r#"{"id":null,"text":""}"#, false).unwrap()["id"], Value::Null);
+        assert_eq!(answer(r#"{"text":"x"}"#, false).unwrap()["id"], 7);
+    }
+
+    #[test]
+    fn why_is_text_as_written() {
+        let text = "Ihr habt doppelt abgebucht 😡 NIE WIEDER!!";
+        let told = answer(&format!("{{\"text\":\"{text}\"}}"), true).unwrap();
+        for why in told["why"].as_array().unwrap() {
+            assert!(text.contains(why["text"].as_str().unwrap()), "{why}");
+        }
+        assert!(told["signals"]["threat_leave"].is_number() && told["reply"]["apology"].is_number());
+    }
+
+    #[test]
+    fn odd_texts_give_valid_json() {
+        for text in [r"\ud83d", r"\ude21x", "", r"\u0000", "😡", r"\u200b\u202e", r#"\"\\"#, "مرحبا"] {
+            answer(&format!("{{\"text\":\"{text}\"}}"), true).unwrap();
+        }
+        assert!(answer("{\"id\":1}", false).is_err());
+    }
+}

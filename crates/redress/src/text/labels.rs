@@ -122,7 +122,7 @@ fn read_file(file: &Path, task: TextTask, refusals: &mut Refusals, lines: &mut V
                 continue;
             }
         };
-        let Some(written) = corpus::list(&row, task.field()).into_iter().next() else { continue };
+        let Some(written) = written(&row, task) else { continue };
         let Some(text) = row.get("text").and_then(Value::as_str) else {
             refusals.line(&name, number, "field \"text\" is missing or no string");
             continue;
@@ -138,4 +138,42 @@ fn read_file(file: &Path, task: TextTask, refusals: &mut Refusals, lines: &mut V
         }
     }
     Ok(())
+}
+
+/// The label of a line. A correction by a person (`redress.feedback.v1` with the text of its mention) is a training
+/// line too: it says `severity` and `language` where labelled sets say `severity_n` and `lang`.
+fn written(row: &Value, task: TextTask) -> Option<String> {
+    let corrected = match task {
+        TextTask::Severity => row.get("severity").filter(|value| value.is_number()).map(Value::to_string),
+        TextTask::Language => corpus::field(row, "language"),
+        _ => None,
+    };
+    corpus::list(row, task.field()).into_iter().next().or(corrected)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn corrections_from_people_are_training_lines() {
+        let row = serde_json::json!({"mention_id": "a", "text": "t", "complaint": false, "severity": 2, "language": "it", "useful": true});
+        assert_eq!(written(&row, TextTask::Complaint).as_deref(), Some("0"));
+        assert_eq!(written(&row, TextTask::Severity).as_deref(), Some("2"));
+        assert_eq!(written(&row, TextTask::Language).as_deref(), Some("it"));
+        assert_eq!(written(&row, TextTask::Sentiment), None);
+        let named = serde_json::json!({"severity": "blame", "severity_n": 4});
+        assert_eq!(written(&named, TextTask::Severity).as_deref(), Some("4"));
+    }
+
+    #[test]
+    fn written_labels_become_classes_and_unknown_ones_none() {
+        assert_eq!(TextTask::Sentiment.class("neg").as_deref(), Some("negative"));
+        assert_eq!(TextTask::Sentiment.class("positive").as_deref(), Some("positive"));
+        assert_eq!(TextTask::Sentiment.class("mixed"), None);
+        assert_eq!(TextTask::Complaint.class("true").as_deref(), Some("1"));
+        assert_eq!(TextTask::Severity.class("5"), None);
+        assert_eq!(TextTask::Topic.class("any thing").as_deref(), Some("any thing"));
+        assert_eq!(TextTask::Topic.class(" "), None);
+    }
 }

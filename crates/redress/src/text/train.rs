@@ -216,3 +216,60 @@ fn progress() -> ProgressBar {
     }
     bar
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(text: &str, label: &str) -> Line {
+        Line { text: text.to_owned(), label: label.to_owned(), language: String::new(), source: String::new() }
+    }
+
+    #[test]
+    fn labels_of_one_kind_are_refused_by_name() {
+        let error = classes(TextTask::Topic, &[line("a", "x"), line("b", "x")]).unwrap_err();
+        assert_eq!(error.to_string(), "every train line is labelled x: there is nothing to tell apart");
+        assert!(classes(TextTask::Complaint, &[]).unwrap_err().to_string().contains("no train line has a label"));
+    }
+
+    #[test]
+    fn classes_keep_the_order_of_the_task() {
+        let lines = [line("a", "positive"), line("b", "negative")];
+        assert_eq!(classes(TextTask::Sentiment, &lines).unwrap(), ["negative", "positive"]);
+        assert_eq!(classes(TextTask::Topic, &[line("a", "z"), line("b", "y")]).unwrap(), ["y", "z"]);
+    }
+
+    #[test]
+    fn dev_lines_that_repeat_a_train_text_are_left_out() {
+        let names = ["x".to_owned(), "y".to_owned()];
+        let train = vec![line("the parcel never came", "x"), line("all fine here", "y")];
+        let dev = vec![line("The parcel NEVER came!", "x"), line("something new entirely", "y"), line("unknown to train", "z")];
+        let (train, dev) = check(&names, train, dev).unwrap();
+        assert_eq!((train.len(), dev.len()), (2, 1));
+        assert_eq!(dev[0], Labelled { text: "something new entirely".to_owned(), class: 1 });
+    }
+
+    #[test]
+    fn without_dev_the_same_text_always_falls_on_the_same_side() {
+        let lines: Vec<Line> = (0..400).map(|i| line(&format!("text number w{} v{}", i % 200, i % 7), "x")).collect();
+        let (train, dev) = split(lines.clone());
+        assert_eq!(train.len() + dev.len(), 400);
+        assert!((10..100).contains(&dev.len()), "{}", dev.len());
+        assert_eq!(split(lines).1.len(), dev.len());
+    }
+
+    #[test]
+    fn a_trained_model_answers_its_task_and_the_same_seed_gives_the_same_bytes() {
+        let texts = |kind: &str| -> Vec<Labelled> {
+            let words = if kind == "a" { ["apples pears", "plums cherries", "fruit salad"] } else { ["nails bolts", "hammer screws", "tool box"] };
+            (0..30).map(|i| Labelled { text: format!("{} {}", words[i % 3], i), class: usize::from(kind != "a") }).collect()
+        };
+        let names = ["fruit".to_owned(), "tools".to_owned()];
+        let all: Vec<Labelled> = texts("a").into_iter().chain(texts("b")).collect();
+        let learn = || user::learn(nlp::Task::Topic, &names, &all, &all[25..35], 7, &mut |_, _| {}).model;
+        let model = nlp::Model::shipped().overlay(learn());
+        let told = model.understand(&mut nlp::Scratch::default(), "screws and bolts", nlp::Hint::default());
+        assert_eq!(model.topics()[usize::from(told.topics.as_slice()[0].0)], "tools");
+        assert_eq!(learn().to_bytes(), learn().to_bytes());
+    }
+}

@@ -38,7 +38,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            listen: SocketAddr::from(([0, 0, 0, 0], 7003)),
+            listen: SocketAddr::from(([0, 0, 0, 0], 7704)),
             member: "alert-0".into(),
             base_url: String::new(),
             detect: DetectConfig::default(),
@@ -391,6 +391,18 @@ impl Config {
         };
         policy.rules.values_mut().for_each(quiet);
         policy
+    }
+
+    /// Where a notice with these labels goes, each written `name=value`; see `paging::Labels`.
+    ///
+    /// # Errors
+    /// When a label cannot be read.
+    pub fn destinations_for<'a>(
+        &self,
+        labels: impl IntoIterator<Item = &'a str>,
+    ) -> anyhow::Result<Vec<String>> {
+        let labels = paging::Labels::parse(labels).map_err(|problem| anyhow::anyhow!(problem))?;
+        Ok(self.policy().route(&labels))
     }
 
     fn routes(&self) -> Vec<Route> {

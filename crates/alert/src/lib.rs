@@ -15,6 +15,7 @@ mod deliver;
 mod desk;
 mod destinations;
 mod detection;
+mod file;
 mod grpc;
 mod metrics;
 mod picture;
@@ -46,6 +47,7 @@ pub use config::{
     Config, DeliveryConfig, Destination, DestinationKind, DetectConfig, EscalationConfig, PagingConfig,
     ReadingConfig, RouteConfig, SevereConfig, ThreadConfig,
 };
+pub use file::File;
 pub use store::{MIGRATIONS, SERVICE};
 
 /// What the service stands on. Cheap to clone; clones share.

@@ -1,36 +1,9 @@
 //! Alert as a process of its own.
 
+use alert::{Deps, File};
 use std::sync::Arc;
 
-use alert::{Config, Deps};
-use bus::LogConfig;
-use runtime::brands::Brand;
-use runtime::process::{DatabaseConfig, ProcessConfig, Settings};
-use serde::{Deserialize, Serialize};
 use store::{Store, StoreOptions};
-
-/// The settings file.
-#[derive(Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct File {
-    brands: Vec<Brand>,
-    process: ProcessConfig,
-    bus: LogConfig,
-    store: DatabaseConfig,
-    alert: Config,
-}
-
-impl Settings for File {
-    fn process(&self) -> &ProcessConfig {
-        &self.process
-    }
-
-    fn check(&self) -> anyhow::Result<()> {
-        self.bus.check()?;
-        runtime::brands::check(&self.brands)?;
-        self.alert.check()
-    }
-}
 
 fn main() -> std::process::ExitCode {
     runtime::process::main("alert", env!("CARGO_PKG_VERSION"), |file: File, parts| async move {

@@ -18,6 +18,12 @@ const EVIDENCE_FROM: f32 = 0.5;
 const ROOT_FROM: f32 = 0.5;
 /// Most reactions taken from one record of counted engagement.
 const REACTIONS_MAX: u64 = 100;
+/// Most reactions in one tally; more of one second go into further tallies of that second, so that no
+/// record outgrows the log.
+const TALLY_REACTIONS_MAX: usize = 20_000;
+/// Longest handle and address shown, in characters.
+const HANDLE_CHARS_MAX: usize = 200;
+const PERMALINK_CHARS_MAX: usize = 2_000;
 /// Largest dead-letter body, in bytes.
 const DEAD_BODY_BYTES_MAX: usize = 256 * 1024;
 /// How much of a text is shown, in characters.
@@ -50,7 +56,7 @@ pub(crate) fn fold(records: &[Received], now: Timestamp) -> Folded {
         };
         *folded.endings.entry(ending).or_default() += 1;
     }
-    folded.outputs.extend(sums.into_iter().map(|(key, sum)| sum.outgoing(key)));
+    folded.outputs.extend(sums.into_iter().flat_map(|(key, sum)| sum.outgoing(key)));
     folded
 }
 
@@ -97,8 +103,14 @@ pub(crate) fn evidence_of(mention: &MentionEvent, verdict: Option<&Verdict>) -> 
     Evidence {
         mention_id: mention.mention_id.clone(),
         excerpt: shown.map_or_else(String::new, |words| words.text.chars().take(EXCERPT_CHARS_MAX).collect()),
-        author_handle: author.and_then(|a| a.handle.clone()).unwrap_or_default(),
-        permalink: words.and_then(|words| words.permalink.clone()).unwrap_or_default(),
+        author_handle: author
+            .and_then(|a| a.handle.as_ref())
+            .map_or_else(String::new, |handle| handle.chars().take(HANDLE_CHARS_MAX).collect()),
+        // A shortened address would lead elsewhere.
+        permalink: words
+            .and_then(|words| words.permalink.clone())
+            .filter(|link| link.len() <= PERMALINK_CHARS_MAX)
+            .unwrap_or_default(),
         at_us: mention.observed_at_us,
         severity: verdict.and_then(|v| v.severity.as_ref()).map_or(0, |s| s.level.min(4)),
         complaint: verdict.map_or(0.0, complaint_of),
@@ -263,7 +275,20 @@ impl Sum {
         }
     }
 
-    fn outgoing(self, key: Key) -> Outgoing {
+    /// The tally, and further ones where its reactions do not fit into one record.
+    fn outgoing(mut self, key: Key) -> Vec<Outgoing> {
+        let mut parts = Vec::new();
+        while self.reactions.len() > TALLY_REACTIONS_MAX {
+            let reactions = self.reactions.split_off(self.reactions.len() - TALLY_REACTIONS_MAX);
+            let mut part = Self { reactions, offsets: self.offsets, ..Self::default() };
+            part.tally.at_s = key.at_s;
+            parts.push(part);
+        }
+        parts.insert(0, self);
+        parts.into_iter().enumerate().map(|(n, part)| part.record(key.clone(), n)).collect()
+    }
+
+    fn record(self, key: Key, part: usize) -> Outgoing {
         let (from_offset, to_offset) = self.offsets.unwrap_or_default();
         let (weight, top_mention, top) = match self.top {
             Some((weight, id, top)) => (weight, contracts::id(id.as_bytes()), top),
@@ -288,7 +313,7 @@ impl Sum {
             complaints: self.complaints,
             top,
         };
-        let id = format!("{}:{from_offset}:{to_offset}:{}:{}", key.partition, key.at_s, event.subject);
+        let id = format!("{}:{from_offset}:{to_offset}:{}:{part}:{}", key.partition, key.at_s, event.subject);
         let at = Timestamp::from_seconds(key.at_s);
         let sealed = envelope::seal(&id, "redress/alert", at, &event);
         outgoing(Topic::Tallies, event.subject.into_bytes().into(), sealed, at)

@@ -12,8 +12,8 @@ pub fn opens(said: &Said, policy: &Policy) -> bool {
 
 /// Which of the customer's cases the post belongs to, if any. `cases` may hold more than this customer's.
 ///
-/// The same message first, then the same thread, then the same topic within the matter window or any topic
-/// within the same breath; thanks go to the newest. Open cases come before resolved ones, newer before
+/// The same message first, then the same thread, then the same topic (or any complaint of who still waits
+/// for an answer) within the matter window, or any topic within the same breath; thanks go to the newest. Open cases come before resolved ones, newer before
 /// older.
 pub fn choose<'a>(said: &Said, cases: impl IntoIterator<Item = &'a Case>, policy: &Policy) -> Option<CaseId> {
     cases
@@ -41,7 +41,11 @@ fn nearness(said: &Said, case: &Case, policy: &Policy) -> Option<u8> {
         return Some(2);
     }
     let apart_ms = said.at.millis_since(case.last_said_at()).abs();
-    let same_topic = said.topic.is_some() && said.topic == case.topic && opens(said, policy);
+    let opens = opens(said, policy);
+    // Who still waits for an answer and complains again, complains about what he waits for; the topic an
+    // impatient second post seems to have is no reason to give him a second case.
+    let still_waits = case.waiting_since.is_some() && opens;
+    let same_topic = still_waits || (said.topic.is_some() && said.topic == case.topic && opens);
     let near = apart_ms <= policy.same_breath_ms
         || (apart_ms <= policy.matter_window_ms && (same_topic || is_thanks(said, policy)));
     near.then_some(1)

@@ -39,7 +39,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            listen: SocketAddr::from(([0, 0, 0, 0], 7705)),
+            listen: SocketAddr::from(([0, 0, 0, 0], 7703)),
             member: "classify-0".into(),
             model: None,
             model_check_s: 5,

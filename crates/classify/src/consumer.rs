@@ -3,13 +3,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use bus::{BatchToken, BusError, CommitError, Outgoing, Partition, Polled, Reader as LogReader, Step, Topic};
+use bus::{
+    BatchToken, BusError, CommitError, Outgoing, Partition, Polled, Reader as LogReader, Received, Step,
+    Topic,
+};
 use model::Outcome;
 use runtime::admin::Health;
-use runtime::{Account, Clock, Phase, Shutdown};
+use runtime::{Account, Clock, Phase, Shutdown, telemetry};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
-use tracing::{debug, info, warn};
+use tracing::{Instrument as _, Span, debug, info, info_span, warn};
 
 use crate::Config;
 use crate::engine::Engine;
@@ -25,8 +28,28 @@ const COMPONENT: &str = "classify consumer";
 const REBUILD_RECORDS: usize = 10_000;
 /// The longest a poll waits when nothing is pending.
 const IDLE_WAIT: Duration = Duration::from_millis(250);
+/// Causes a batch's span is linked to, at most.
+const LINKS_MAX: usize = 16;
 /// First and longest pause after the log was unavailable.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+
+/// The span of one batch, linked to what caused its first traced records.
+fn batch_span(records: &[Received]) -> Span {
+    let span = info_span!(
+        "process redress.mentions.v1",
+        otel.kind = "consumer",
+        messaging.system = "kafka",
+        messaging.consumer.group.name = HOP,
+        messaging.batch.message_count = records.len(),
+    );
+    if !span.is_disabled() {
+        let traced = records.iter().filter(|r| r.record.headers.get("traceparent").is_some());
+        for record in traced.take(LINKS_MAX) {
+            telemetry::add_link(&span, &telemetry::extract(|name| record.record.headers.text(name)));
+        }
+    }
+    span
+}
 
 /// What the loop works with.
 pub(crate) struct Loop {
@@ -182,7 +205,9 @@ impl Loop {
                 state.windows.insert(*number, window);
             }
         }
-        let answers = self.engine.answer_all(polled.records, self.clock.now()).await?;
+        let span = batch_span(&polled.records);
+        let answering = self.engine.answer_all(polled.records, self.clock.now());
+        let answers = answering.instrument(span).await?;
         for (number, answer) in partitions.into_iter().zip(answers) {
             let counts = &mut state.pending.counts;
             match answer {

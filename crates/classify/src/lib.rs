@@ -8,6 +8,7 @@
 mod config;
 mod consumer;
 mod engine;
+mod file;
 mod grpc;
 mod metrics;
 mod step;
@@ -29,6 +30,7 @@ use runtime::process::Parts;
 
 pub use config::Config;
 pub use consumer::HOP;
+pub use file::File;
 
 /// The largest request, in bytes: a text of 64 KiB in any encoding of it, with room for the rest.
 const REQUEST_BYTES_MAX: usize = 1024 * 1024;

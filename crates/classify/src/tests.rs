@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bus::{EmbeddedLog, Log, Partition, Received, Record, Topic, TopicPlan};
+use bus::{EmbeddedLog, KafkaLog, KafkaSettings, Log, Partition, Received, Record, Topic, TopicPlan};
 use contracts::classify::v1::classify_service_client::ClassifyServiceClient;
 use contracts::classify::v1::{ClassifyRequest, CorrectRequest, Feedback};
 use model::{MentionEvent, Outcome, Timestamp};
@@ -24,7 +24,10 @@ const PARTITIONS: i32 = 3;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 async fn empty_log() -> Arc<dyn Log> {
-    let log = EmbeddedLog::in_memory().unwrap();
+    with_topics(Arc::new(EmbeddedLog::in_memory().unwrap())).await
+}
+
+async fn with_topics(log: Arc<dyn Log>) -> Arc<dyn Log> {
     let plan: Vec<TopicPlan> = Topic::ALL
         .into_iter()
         .map(|topic| TopicPlan {
@@ -36,7 +39,7 @@ async fn empty_log() -> Arc<dyn Log> {
         })
         .collect();
     log.topics(&plan, true).await.unwrap();
-    Arc::new(log)
+    log
 }
 
 struct Running {
@@ -118,7 +121,17 @@ fn posts(count: usize) -> Vec<MentionEvent> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_mention_gets_one_verdict_across_repeats_and_restarts() {
-    let log = empty_log().await;
+    one_verdict_each(empty_log().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_mention_gets_one_verdict_on_kafka_too() {
+    let Some(kafka) = testkit::kafka::shared().await else { return };
+    let settings = KafkaSettings::new(kafka.brokers(), kafka.prefix());
+    one_verdict_each(with_topics(Arc::new(KafkaLog::connect(settings).unwrap())).await).await;
+}
+
+async fn one_verdict_each(log: Arc<dyn Log>) {
     let posts = posts(600);
     let config = || Config { batch_records_max: 100, ..Config::default() };
     let mut merged = 0;
@@ -131,7 +144,9 @@ async fn every_mention_gets_one_verdict_across_repeats_and_restarts() {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        tokio::time::timeout(PATIENCE, done).await.unwrap();
+        let is_done = tokio::time::timeout(PATIENCE, done).await.is_ok();
+        let health = running.parts.health.report();
+        assert!(is_done, "round {round}: {:?} {health:?}", running.parts.account.snapshot());
         let account = running.stop().await;
         assert!(account.is_balanced(), "{:?}", account.snapshot());
         merged += account.hop(HOP).with(Outcome::Merged);

@@ -99,6 +99,7 @@ fn head(episode: &Episode, moment: &Moment) -> Markup {
                 @if !episode.silenced_by.is_empty() { span { "silenced" } }
                 @if episode.is_flapping { span { "comes and goes" } }
             }
+            @if episode.state() == EpisodeState::Firing { a.jump href="#act" { "Take it" } }
         }
     }
 }

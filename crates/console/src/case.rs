@@ -105,6 +105,7 @@ fn head(case: &Case, moment: &Moment) -> Markup {
                 @if !case.resolution.is_empty() { span { (case.resolution.replace('_', " ")) } }
                 @if !case.root_cause.is_empty() { span { "cause: " (case.root_cause) } }
             }
+            @if case.waiting_since_us.is_some() { a.jump href="#reply" { "Record an answer" } }
         }
     }
 }

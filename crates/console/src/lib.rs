@@ -10,6 +10,7 @@ mod alert;
 mod backend;
 mod case;
 mod config;
+mod file;
 mod guard;
 mod live;
 mod now;
@@ -26,6 +27,7 @@ use runtime::process::Parts;
 use tokio::net::TcpListener;
 
 pub use config::ConsoleConfig;
+pub use file::File;
 
 /// The name under which readiness is told.
 const COMPONENT: &str = "console";

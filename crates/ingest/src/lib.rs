@@ -9,6 +9,7 @@ mod backoff;
 mod config;
 mod coverage;
 mod feeds;
+mod file;
 mod files;
 mod grpc;
 mod http;
@@ -39,6 +40,7 @@ use crate::source::{Source, Stopped};
 pub use config::{
     Config, ConnectorConfig, DEFAULT_CONNECTOR, FilesConfig, PollConfig, StreamConfig, WebhookConfig,
 };
+pub use file::File;
 pub use intake::{Ended, HOP, Intake, UnknownConnector};
 pub use step::{Body, Feed};
 pub use store::MIGRATIONS;

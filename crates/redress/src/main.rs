@@ -51,6 +51,18 @@ enum Command {
     /// How quickly people were answered, and which promises were kept
     #[cfg(feature = "cluster")]
     Report(cluster::cases::ReportArgs),
+    /// Create the topics, or say what differs
+    #[cfg(feature = "cluster")]
+    Topics(cluster::operate::TopicsArgs),
+    /// Bring every service's tables up to date, or say what is missing
+    #[cfg(feature = "cluster")]
+    Migrate(cluster::operate::MigrateArgs),
+    /// Read a settings file as the services do, and say what is wrong
+    #[cfg(feature = "cluster")]
+    CheckConfig(cluster::operate::CheckConfigArgs),
+    /// Try the routing table
+    #[cfg(feature = "cluster")]
+    Routes(cluster::operate::RoutesArgs),
 }
 
 fn main() -> ExitCode {
@@ -70,6 +82,14 @@ fn main() -> ExitCode {
         Command::Cases(args) => cluster::block_on(cluster::cases::run(args)),
         #[cfg(feature = "cluster")]
         Command::Report(args) => cluster::block_on(cluster::cases::report(args)),
+        #[cfg(feature = "cluster")]
+        Command::Topics(args) => cluster::block_on(cluster::operate::topics(args)),
+        #[cfg(feature = "cluster")]
+        Command::Migrate(args) => cluster::block_on(cluster::operate::migrate(args)),
+        #[cfg(feature = "cluster")]
+        Command::CheckConfig(args) => cluster::operate::check_config(args),
+        #[cfg(feature = "cluster")]
+        Command::Routes(args) => cluster::operate::routes(args),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("redress: {error:#}");

@@ -9,6 +9,7 @@ use model::Timestamp;
 use runtime::admin::Health;
 use runtime::{Account, Phase, Shutdown};
 use store::offsets::{self, AdvanceError, OffsetKey};
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::desk::Desk;
@@ -21,6 +22,8 @@ pub const HOP: &str = "response";
 const COMPONENT: &str = "response consumer";
 /// The longest a poll waits for a record.
 const POLL_WAIT: Duration = Duration::from_millis(250);
+/// The longest real time that everything is held back for a first look.
+const FIRST_LOOK_WITHIN: Duration = Duration::from_secs(10);
 /// First and longest pause after something was unavailable.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 
@@ -30,8 +33,9 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_
 pub(crate) struct Horizon(AtomicI64);
 
 impl Horizon {
+    /// Holds everything back until the consumer has had a first look.
     pub(crate) const fn new() -> Self {
-        Self(AtomicI64::new(i64::MAX))
+        Self(AtomicI64::new(i64::MIN))
     }
 
     /// Until when things may fall due.
@@ -39,8 +43,16 @@ impl Horizon {
         now.min(Timestamp::from_micros(self.0.load(Ordering::Relaxed)))
     }
 
-    fn set(&self, at: Option<Timestamp>) {
-        self.0.store(at.map_or(i64::MAX, Timestamp::as_micros), Ordering::Relaxed);
+    fn hold_at(&self, at: Timestamp) {
+        self.0.store(at.as_micros(), Ordering::Relaxed);
+    }
+
+    fn release(&self) {
+        self.0.store(i64::MAX, Ordering::Relaxed);
+    }
+
+    fn is_held(&self) -> bool {
+        self.0.load(Ordering::Relaxed) != i64::MAX
     }
 }
 
@@ -53,6 +65,7 @@ pub(crate) struct Loop {
     pub(crate) health: Health,
     pub(crate) shutdown: Shutdown,
     pub(crate) batch_records_max: usize,
+    pub(crate) started: Instant,
 }
 
 impl Loop {
@@ -88,7 +101,8 @@ impl Loop {
                 Err(error @ BusError::Unavailable { .. }) => {
                     warn!(%error, "polling again soon");
                     self.health.set_ready(COMPONENT, false, error.to_string());
-                    self.horizon.set(None);
+                    // Without a log to hear from, what is due is due.
+                    self.horizon.release();
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(PAUSES.1);
                 }
@@ -105,14 +119,21 @@ impl Loop {
             self.seek(next, *partition).await?;
         }
         let is_behind = polled.records.len() >= self.batch_records_max;
+        // After a seek the next poll shows what is there. Who has no partition at all does not wait for ever.
+        let has_looked =
+            polled.assigned.is_empty() && (!next.is_empty() || self.started.elapsed() >= FIRST_LOOK_WITHIN);
         let heard_until = polled.records.iter().map(|r| r.record.at).min();
         let batch = batch(next, polled);
         if batch.moves.is_empty() {
-            self.horizon.set(None);
+            if has_looked {
+                self.horizon.release();
+            }
             return Ok(());
         }
         // What falls due waits for the words that are already on the log.
-        self.horizon.set(heard_until.filter(|_| is_behind));
+        if let Some(at) = heard_until.filter(|_| is_behind || self.horizon.is_held()) {
+            self.horizon.hold_at(at);
+        }
         let count = batch.records.len() as u64;
         let mut pause = PAUSES.0;
         loop {
@@ -124,6 +145,9 @@ impl Loop {
                     self.account.accepted(HOP, count);
                     for ((outcome, reason), count) in ends {
                         self.account.ended(HOP, outcome, reason, count);
+                    }
+                    if !is_behind {
+                        self.horizon.release();
                     }
                     return Ok(());
                 }
@@ -137,7 +161,6 @@ impl Loop {
                 }
                 Err(error) if may_pass(&error) => {
                     warn!(%error, records = count, "batch not kept, trying again");
-                    self.horizon.set(None);
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(PAUSES.1);
                 }

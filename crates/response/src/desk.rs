@@ -116,15 +116,15 @@ pub(crate) async fn keep<'a>(
     if told == 0 {
         return Ok(());
     }
-    let mut id = tables::history_ids(tx, i64::try_from(told).unwrap_or(i64::MAX)).await?;
-    for open in cases {
-        for changed in &open.told {
-            tell(desk, tx, id, changed, now).await?;
-            id += 1;
-        }
-        if open.case.is_erased && open.is_changed() {
-            forget(tx, &open.case).await?;
-        }
+    let first = tables::history_ids(tx, i64::try_from(told).unwrap_or(i64::MAX)).await?;
+    let changes = cases.clone().into_iter().flat_map(|open| &open.told);
+    let rows: Vec<_> = (first..).zip(changes).map(|(id, changed)| row(desk, id, changed)).collect();
+    tables::tell(tx, &rows).await?;
+    for row in rows {
+        outbox::enqueue(tx, SERVICE, &message(row, now), now).await?;
+    }
+    for open in cases.into_iter().filter(|open| open.case.is_erased && open.is_changed()) {
+        forget(tx, &open.case).await?;
     }
     Ok(())
 }
@@ -147,16 +147,10 @@ fn delivery_id(case: CaseId, sequence: u64) -> String {
     format!("{case}/{sequence}")
 }
 
-async fn tell(
-    desk: &Desk,
-    tx: &mut Tx,
-    id: i64,
-    changed: &CaseChanged,
-    now: Timestamp,
-) -> Result<(), TableError> {
+fn row<'a>(desk: &Desk, id: i64, changed: &'a CaseChanged) -> Told<'a> {
     let case = &changed.case;
     let event = wire::event(changed, desk.policies.of(&case.brand));
-    let told = Told {
+    Told {
         id,
         case: case.id,
         sequence: changed.sequence,
@@ -164,19 +158,19 @@ async fn tell(
         change: event.change,
         at: changed.at,
         body: event.encode_to_vec(),
-    };
-    let message = outbox::Message {
-        delivery_id: delivery_id(case.id, changed.sequence),
-        ordering_key: case.id.to_string(),
+    }
+}
+
+fn message(told: Told<'_>, now: Timestamp) -> outbox::Message {
+    outbox::Message {
+        delivery_id: delivery_id(told.case, told.sequence),
+        ordering_key: told.case.to_string(),
         destination: CASES.into(),
         kind: contracts::response::v1::CaseEvent::full_name(),
-        body: told.body.clone(),
+        body: told.body,
         headers: String::new(),
         due_at: now,
-    };
-    tables::tell(tx, told).await?;
-    outbox::enqueue(tx, SERVICE, &message, now).await?;
-    Ok(())
+    }
 }
 
 /// Takes the customer out of everything told before.

@@ -39,8 +39,8 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 pub use config::{CasesConfig, Config, ServiceConfig, SidesConfig, TargetConfig};
-pub use file::File;
 pub use consumer::HOP;
+pub use file::File;
 pub use store::{MIGRATIONS, SERVICE};
 
 use crate::config::Policies;
@@ -99,6 +99,7 @@ pub async fn serve(config: Config, deps: Deps, listener: TcpListener) -> anyhow:
         health: parts.health.clone(),
         shutdown: parts.shutdown.clone(),
         batch_records_max: config.batch_records_max,
+        started: tokio::time::Instant::now(),
     };
     let timing = timers::Timers {
         desk: desk.clone(),

@@ -70,11 +70,9 @@ pub(crate) async fn take(desk: &Desk, batch: &Batch) -> Result<Ends, StepError> 
         *ends.entry((outcome, reason)).or_default() += 1;
     }
     let Table { open, placed, .. } = table;
-    for (mention, case) in placed {
-        if let Some(open) = open.get(&case) {
-            tables::place(&mut tx, mention, &open.case).await?;
-        }
-    }
+    let placed: Vec<_> =
+        placed.iter().filter_map(|(mention, case)| Some((*mention, &open.get(case)?.case))).collect();
+    tables::place(&mut tx, &placed).await?;
     keep(desk, &mut tx, open.values(), now).await?;
     tx.commit().await.doing(|| "keeping a batch".into())?;
     desk.committed();

@@ -15,6 +15,8 @@ pub const SERVICE: &str = "response";
 pub const MIGRATIONS: &[Migration] =
     &[Migration { version: 1, name: "cases", sql: include_str!("../migrations/0001_cases.sql") }];
 
+/// Rows per insert.
+const ROWS_MAX: usize = 100;
 /// Values per `IN (...)`.
 const IN_MAX: usize = 500;
 /// Groups of customers and mentions that transactions keep each other from on Postgres.
@@ -211,11 +213,17 @@ pub(crate) async fn places(tx: &mut Tx, mentions: &BTreeSet<MentionId>) -> Resul
     Ok(places)
 }
 
-pub(crate) async fn place(tx: &mut Tx, mention: MentionId, case: &Case) -> Result<(), TableError> {
-    let mut insert = Statement::new("INSERT INTO response_mentions (mention_id, case_id, brand) VALUES (");
-    insert.bind(mention.to_string()).push(", ").bind(case.id.to_string()).push(", ");
-    insert.bind(case.brand.to_string()).push(") ON CONFLICT DO NOTHING");
-    insert.run(&mut **tx, "placing a mention").await?;
+/// Remembers which case mentions belong to.
+pub(crate) async fn place(tx: &mut Tx, mentions: &[(MentionId, &Case)]) -> Result<(), TableError> {
+    for part in mentions.chunks(ROWS_MAX) {
+        let mut insert = Statement::new("INSERT INTO response_mentions (mention_id, case_id, brand) VALUES ");
+        for (i, (mention, case)) in part.iter().enumerate() {
+            insert.push(if i == 0 { "(" } else { "), (" }).bind(mention.to_string());
+            insert.push(", ").bind(case.id.to_string()).push(", ").bind(case.brand.to_string());
+        }
+        insert.push(") ON CONFLICT DO NOTHING");
+        insert.run(&mut **tx, "placing mentions").await?;
+    }
     Ok(())
 }
 
@@ -355,14 +363,21 @@ pub(crate) struct Told<'a> {
     pub(crate) body: Vec<u8>,
 }
 
-pub(crate) async fn tell(tx: &mut Tx, told: Told<'_>) -> Result<(), TableError> {
-    let mut insert = Statement::new(
-        "INSERT INTO response_history (id, case_id, sequence, brand, change, at_us, body) VALUES (",
-    );
-    insert.bind(told.id).push(", ").bind(told.case.to_string()).push(", ").bind(number(told.sequence));
-    insert.push(", ").bind(told.brand.to_string()).push(", ").bind(i64::from(told.change)).push(", ");
-    insert.bind(told.at.as_micros()).push(", ").bind(told.body).push(")");
-    insert.run(&mut **tx, "writing the history").await?;
+/// Writes changes.
+pub(crate) async fn tell(tx: &mut Tx, told: &[Told<'_>]) -> Result<(), TableError> {
+    for part in told.chunks(ROWS_MAX) {
+        let mut insert = Statement::new(
+            "INSERT INTO response_history (id, case_id, sequence, brand, change, at_us, body) VALUES ",
+        );
+        for (i, told) in part.iter().enumerate() {
+            insert.push(if i == 0 { "(" } else { "), (" }).bind(told.id).push(", ");
+            insert.bind(told.case.to_string()).push(", ").bind(number(told.sequence)).push(", ");
+            insert.bind(told.brand.to_string()).push(", ").bind(i64::from(told.change)).push(", ");
+            insert.bind(told.at.as_micros()).push(", ").bind(told.body.clone());
+        }
+        insert.push(")");
+        insert.run(&mut **tx, "writing the history").await?;
+    }
     Ok(())
 }
 

@@ -86,6 +86,8 @@ fn post(n: i64, time_us: i64) -> String {
 }
 
 /// What the stream's server says on its n-th connection (then it cuts it), and what was asked of it.
+// The callback's error type is the library's.
+#[allow(clippy::result_large_err)]
 async fn stream_server(sessions: Vec<Vec<String>>) -> (String, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("ws://{}/subscribe", listener.local_addr().unwrap());

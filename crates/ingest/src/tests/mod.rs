@@ -1,6 +1,7 @@
 //! The whole service on the embedded log and a SQLite file.
 
 mod hearing;
+mod hostile;
 mod web;
 
 use std::net::SocketAddr;

@@ -20,7 +20,7 @@ use super::wire::{self, Format, Peer, cut, id, id_text, refused, time};
   redress alerts watch --format jsonl")]
 pub struct AlertsArgs {
     /// Where the alert service listens
-    #[arg(long, env = "REDRESS_ALERT_URL", default_value = "http://localhost:7703", global = true)]
+    #[arg(long, env = "REDRESS_ALERT_URL", default_value = "http://localhost:7704", global = true)]
     to: String,
     #[command(flatten)]
     peer: Peer,

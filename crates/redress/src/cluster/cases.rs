@@ -30,7 +30,7 @@ pub struct CasesArgs {
 #[derive(Debug, Args)]
 struct At {
     /// Where the response service listens
-    #[arg(long, env = "REDRESS_RESPONSE_URL", default_value = "http://localhost:7704", global = true)]
+    #[arg(long, env = "REDRESS_RESPONSE_URL", default_value = "http://localhost:7705", global = true)]
     to: String,
     #[command(flatten)]
     peer: Peer,

@@ -4,6 +4,7 @@ pub mod alerts;
 pub mod cases;
 pub mod dev;
 mod feed;
+pub mod operate;
 pub mod replay;
 mod wire;
 

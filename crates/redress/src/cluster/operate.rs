@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 use bus::LogConfig;
 use clap::{Args, Subcommand};
-use runtime::config;
+use runtime::{Clock as _, RealClock, config};
 use runtime::process::{DatabaseConfig, ProcessConfig};
 use serde::{Deserialize, Serialize};
 use store::{Migration, Store, StoreOptions};
@@ -105,7 +105,7 @@ pub async fn migrate(args: MigrateArgs) -> anyhow::Result<ExitCode> {
             }
             continue;
         }
-        let applied = store::migrate(&store, service, migrations).await?;
+        let applied = store::migrate(&store, service, migrations, RealClock.now()).await?;
         if applied.is_empty() {
             println!("{service}: up to date");
         }
@@ -193,12 +193,7 @@ enum Routes {
 pub fn routes(args: RoutesArgs) -> anyhow::Result<ExitCode> {
     let Routes::Test { config, labels, expect } = args.command;
     let file: alert::File = config::load(Some(&config), &[])?;
-    let mut parsed = std::collections::BTreeMap::new();
-    for label in &labels {
-        let Some((name, value)) = label.split_once('=') else { bail!("'{label}' is not LABEL=VALUE") };
-        parsed.insert(name.to_owned(), value.to_owned());
-    }
-    let destinations = alert::destinations_for(&file.alert, &parsed)?;
+    let destinations = file.alert.destinations_for(labels.iter().map(String::as_str))?;
     for destination in &destinations {
         println!("{destination}");
     }

@@ -94,7 +94,7 @@ pub(super) fn bluesky(at: Timestamp, author: u32, number: u64, language: &str, t
             },
         },
     });
-    Arrival { at, kind: SourceKind::BlueskyJetstream, instance: "", body: event.to_string().into_bytes() }
+    Arrival { at, kind: SourceKind::BlueskyJetstream, instance: "", body: format!("{event}\n").into_bytes() }
 }
 
 pub(super) fn x_v2(at: Timestamp, author: u32, number: u64, followers: u64, language: &str, text: &str) -> Arrival {
@@ -117,7 +117,7 @@ pub(super) fn x_v2(at: Timestamp, author: u32, number: u64, followers: u64, lang
             "public_metrics": {"followers_count": followers},
         }]},
     });
-    Arrival { at, kind: SourceKind::XV2, instance: "", body: event.to_string().into_bytes() }
+    Arrival { at, kind: SourceKind::XV2, instance: "", body: format!("{event}\n").into_bytes() }
 }
 
 fn escape(text: &str) -> String {

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bus::{Partition, Topic};
-use contracts::response::v1::{CaseEvent, ListCasesRequest};
+use contracts::response::v1::{CaseChange, CaseEvent, ListCasesRequest};
 use prost::Message as _;
 use runtime::Clock as _;
 use store::sqlx::{self, Row as _};
@@ -19,6 +19,7 @@ on_both! {
     a_failure_between_effects_and_commit_leaves_nothing
     a_zombies_batch_is_refused_whole
     killed_again_and_again_the_cases_are_the_same
+    what_is_on_the_log_already_prevents_a_breach
     two_posts_at_once_through_two_members_open_one_case
 }
 
@@ -106,7 +107,9 @@ fn story() -> Vec<Post> {
 }
 
 /// What became of each case, but for what depends on when it was heard.
-async fn outcome(running: &super::Running) -> Vec<(String, String, i32, Option<i64>, u32, usize, usize)> {
+type Ending = (String, String, i32, Option<i64>, u32, usize, usize);
+
+async fn outcome(running: &super::Running) -> Vec<Ending> {
     let request = ListCasesRequest { states: vec![1, 2, 3, 4], limit: 500, ..Default::default() };
     let cases = running.client.clone().list_cases(request).await.unwrap().into_inner().cases;
     let mut all: Vec<_> = cases
@@ -167,9 +170,7 @@ async fn killed_again_and_again_the_cases_are_the_same(world: &World) {
     until(async || count_pending(world).await == 0).await;
     let disturbed = outcome(&running).await;
     assert_eq!(disturbed.len(), undisturbed.len());
-    let ids = |all: &[(String, String, i32, Option<i64>, u32, usize, usize)]| {
-        all.iter().map(|c| c.0.clone()).collect::<BTreeSet<_>>()
-    };
+    let ids = |all: &[Ending]| all.iter().map(|c| c.0.clone()).collect::<BTreeSet<_>>();
     assert_eq!(ids(&disturbed), ids(&undisturbed));
     assert_eq!(disturbed, undisturbed);
     running.stop().await;
@@ -218,6 +219,22 @@ async fn the_log_says_what_the_history_says(world: &World) {
     }
     println!("{} changes, {repeats} told twice", told.len());
     assert_eq!(told, history);
+}
+
+async fn what_is_on_the_log_already_prevents_a_breach(world: &World) {
+    // Everything happened while nobody listened: a question, much else, and the answer ten minutes later.
+    let mut posts = vec![Post::complaint("q", "dave", MONDAY)];
+    posts.extend((0..600).map(|i| Post::new(&format!("n{i}"), &format!("other{i}"), "2026-01-12T09:05:00Z")));
+    posts.push(Post::answer("a", "q", "2026-01-12T09:10:00Z"));
+    world.posts(&posts).await;
+    world.clock.set(at("2026-01-12T10:30:00Z"));
+    let running = world.start_with(Config { batch_records_max: 20, ..Config::default() }).await;
+    running.heard(posts.len() as u64).await;
+    let case = running.only_case().await;
+    let told: Vec<_> = running.history(&case.case_id).await.iter().map(CaseEvent::change).collect();
+    assert!(!told.contains(&CaseChange::Breached), "{told:?}");
+    assert!(told.contains(&CaseChange::BrandAnswered), "{told:?}");
+    running.stop().await;
 }
 
 async fn two_posts_at_once_through_two_members_open_one_case(world: &World) {

@@ -78,6 +78,10 @@ impl World {
     }
 
     pub(crate) async fn start_as(&self, member: &str) -> Running {
+        self.start_with(Config { member: member.into(), ..Config::default() }).await
+    }
+
+    pub(crate) async fn start_with(&self, config: Config) -> Running {
         let parts = Parts {
             clock: self.clock.clone(),
             shutdown: Shutdown::immediate(),
@@ -93,7 +97,6 @@ impl World {
             parts: parts.clone(),
             brands: Vec::new(),
         };
-        let config = Config { member: member.into(), ..Config::default() };
         let task = tokio::spawn(serve(config, deps, listener));
         let client = ResponseServiceClient::new(parts.net.channel(&format!("http://{address}")).unwrap());
         Running { parts, client, task }

@@ -5,6 +5,7 @@ use contracts::response::v1::{
 use tonic::Code;
 
 use super::{MONDAY, Post, World, at, on_both};
+use crate::Config;
 
 on_both! {
     somebody_takes_a_case_answers_promises_and_resolves
@@ -13,6 +14,7 @@ on_both! {
     what_cannot_be_meant_is_refused
     lists_page_through_the_longest_waiting_first
     a_watch_resumes_without_a_gap
+    what_is_too_much_is_refused_at_the_bound
     requests_at_once_leave_a_history_without_gaps
 }
 
@@ -237,6 +239,46 @@ async fn a_watch_resumes_without_a_gap(world: &World) {
         all
     };
     assert_eq!(seen, whole);
+    running.stop().await;
+}
+
+async fn what_is_too_much_is_refused_at_the_bound(world: &World) {
+    let running = world.start_with(Config { watchers_max: 1, ..Config::default() }).await;
+    let mut client = running.client.clone();
+    world.posts(&[Post::complaint("a", "dave", MONDAY)]).await;
+    running.heard(1).await;
+    let case_id = running.only_case().await.case_id;
+
+    let mut first = running.watch("").await;
+    first.next().await;
+    let second = client.watch(WatchRequest::default()).await;
+    assert_eq!(second.err().map(|s| s.code()), Some(Code::ResourceExhausted));
+    drop(first);
+    super::until(async || client.watch(WatchRequest::default()).await.is_ok()).await;
+
+    let reply = |bytes: usize| RecordReplyRequest {
+        case_id: case_id.clone(),
+        by: "kim".into(),
+        text: "x".repeat(bytes),
+        ..Default::default()
+    };
+    let case = client.record_reply(reply(16 * 1024)).await.unwrap().into_inner().case.unwrap();
+    assert_eq!(case.messages[1].text.len(), 2_000, "cut as the contract says");
+    assert_eq!(client.record_reply(reply(16 * 1024 + 1)).await.unwrap_err().code(), Code::InvalidArgument);
+    let vast = client.record_reply(reply(100 * 1024)).await.unwrap_err();
+    assert_eq!(vast.code(), Code::OutOfRange);
+
+    let promise = PromiseRequest {
+        case_id: case_id.clone(),
+        by: "kim".into(),
+        what: "something".into(),
+        due_at_us: at("2026-02-12T09:00:00Z").as_micros(),
+        ..Default::default()
+    };
+    for _ in 0..casework::PROMISES_MAX {
+        client.promise(promise.clone()).await.unwrap();
+    }
+    assert_eq!(client.promise(promise).await.unwrap_err().code(), Code::FailedPrecondition);
     running.stop().await;
 }
 

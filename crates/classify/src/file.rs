@@ -1,0 +1,28 @@
+use bus::LogConfig;
+use runtime::process::{ProcessConfig, Settings};
+use serde::{Deserialize, Serialize};
+
+use crate::Config;
+
+/// The settings file, as far as this process reads it.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct File {
+    /// What every process has.
+    pub process: ProcessConfig,
+    /// Which log.
+    pub bus: LogConfig,
+    /// Our own part.
+    pub classify: Config,
+}
+
+impl Settings for File {
+    fn process(&self) -> &ProcessConfig {
+        &self.process
+    }
+
+    fn check(&self) -> anyhow::Result<()> {
+        self.bus.check()?;
+        self.classify.check()
+    }
+}

@@ -304,7 +304,8 @@ async fn each_form_reaches_its_service() {
     let desk = Desk::before(World::at(now())).await;
     let promise = model::PromiseId::derive(&["refund"]).to_string();
     let (alert, case) = (alert_path(), case_path());
-    let forms: [(String, Vec<(&str, &str)>, &str); 7] = [
+    type Sent<'a> = (String, Vec<(&'a str, &'a str)>, &'a str);
+    let forms: [Sent; 7] = [
         (format!("{alert}/resolve"), vec![("useful", "no")], "resolve by Mira useful Some(false)"),
         (
             format!("{case}/assign"),

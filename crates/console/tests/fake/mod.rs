@@ -477,7 +477,7 @@ fn story(now: Timestamp) -> State {
         posts: 131,
         people: 124,
         severity: 3,
-        forecast: Some(forecast.clone()),
+        forecast: Some(forecast),
         evidence: evidence.clone(),
         dedup_key: "k1".into(),
         ..alert::Episode::default()

@@ -105,12 +105,17 @@ impl Pulse {
         self.level * self.rhythm.factor(local_s)
     }
 
-    /// The range that nine in ten stretches of `span_s` seconds stay in at a local time.
-    pub(crate) fn usual(&self, span_s: f32, local_s: i64, tuning: &Tuning) -> (f32, f32) {
-        let middle = stable(self.expected_per_s(local_s) * span_s, tuning);
+    /// The range that nine in ten windows stay in where `expected` events are.
+    pub(crate) fn usual(&self, expected: f32, tuning: &Tuning) -> (f32, f32) {
+        let middle = stable(expected, tuning);
         // The sudden branch's spread is that of about such a stretch; never less than Poisson's.
         let reach = 1.645 * self.branches[0].variance.sqrt().max(1.0);
         (unstable(middle - reach, tuning).floor(), unstable(middle + reach, tuning).ceil())
+    }
+
+    /// See [`crate::SubjectState::touch`].
+    pub(crate) fn touch(&self) -> u32 {
+        self.level.to_bits() ^ self.branches[1].seen.to_bits() ^ self.tail.touch()
     }
 
     /// What this key knows that a young one may borrow: level per second, rhythm, days of evidence.

@@ -15,7 +15,9 @@ use crate::{
 };
 
 /// Everything remembered about a subject: 160 bytes, no pointers.
+// Aligned so that it never lies across more than three cache lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[repr(align(32))]
 pub struct SubjectState {
     window: Window,
     pulse: Pulse,
@@ -96,6 +98,14 @@ impl SubjectState {
     /// A subject nobody has heard of.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Reads each of the state's cache lines and answers a meaningless number.
+    ///
+    /// With a million subjects nearly all of [`observe`]'s time is waiting for memory, one subject
+    /// after the other. Touching the states of a batch first lets those waits overlap.
+    pub fn touch(&self) -> u32 {
+        self.window.touch() ^ self.pulse.touch() ^ self.last_s
     }
 
     /// When the open episode opened, unix seconds.
@@ -191,7 +201,7 @@ impl SubjectState {
             _ if catching_up => ReasonKind::CatchingUp,
             Some(EpisodeSignal::Calm) => ReasonKind::Quiet,
             None if surprising && !self.episode.is_open() => ReasonKind::TooFew,
-            _ if surprising && scene.open_at < policy.opening_surprise(ROW_S) => ReasonKind::ThreadSpreading,
+            _ if surprising && reason.p_spread > P_ORDINARY => ReasonKind::ThreadSpreading,
             _ if surprising => ReasonKind::Rising,
             _ => ReasonKind::Usual,
         };
@@ -199,7 +209,9 @@ impl SubjectState {
     }
 
     fn quiet_answer(&self, kind: ReasonKind, context: &Context, policy: &DetectPolicy) -> Observation {
-        let mut reason = self.reason(&Beat::default(), self.last_s, context, policy);
+        let expected_per_s = self.pulse.expected_per_s(local_time(self.last_s, context));
+        let beat = Beat { expected_per_s, ..Beat::default() };
+        let mut reason = self.reason(&beat, self.last_s, context, policy);
         reason.kind = kind;
         Observation { surprise: 0.0, episode: None, reason }
     }
@@ -207,7 +219,7 @@ impl SubjectState {
     fn reason(&self, beat: &Beat, now_s: u32, context: &Context, policy: &DetectPolicy) -> Reason {
         let (complaints, people, span_s) = self.window.summary(now_s, self.last_s);
         let local_s = local_time(now_s, context);
-        let (usual_low, usual_high) = self.pulse.usual(span_s as f32, local_s, &Tuning::SHIPPED);
+        let (usual_low, usual_high) = self.pulse.usual(beat.expected_per_s * span_s as f32, &Tuning::SHIPPED);
         let p_spread = context.thread.map_or(0.0, |thread| thread.p_spread);
         Reason {
             kind: ReasonKind::Usual,
@@ -227,13 +239,14 @@ impl SubjectState {
     }
 }
 
+/// How often an ordinary thread spreads.
+const P_ORDINARY: f32 = 0.01;
+
 /// The surprise that opens, lowered by a thread that is forecast to spread.
 ///
 /// Bayes: the odds of a true rise are multiplied by how much likelier the thread makes one, and
 /// so is the tail probability that may be believed. A thread of the usual kind changes nothing.
 fn opening(p_spread: f32, policy: &DetectPolicy) -> f32 {
-    /// How often an ordinary thread spreads.
-    const P_ORDINARY: f32 = 0.01;
     /// A forecast alone never opens an episode: this much surprise must be in the counts.
     const LEAST: f32 = 1.0;
     let usual = policy.opening_surprise(ROW_S);

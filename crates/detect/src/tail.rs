@@ -92,6 +92,11 @@ impl Tail {
         tuning.tail_gain * self.excess / (1.0 + self.episodes / tuning.tail_prior).sqrt()
     }
 
+    /// See [`crate::SubjectState::touch`].
+    pub(crate) fn touch(&self) -> u32 {
+        self.over_s
+    }
+
     pub(crate) fn words(&self, out: &mut crate::snapshot::Writer) {
         [self.threshold, self.excess, self.episodes, self.rows, self.peak]
             .into_iter()

@@ -59,6 +59,11 @@ impl Window {
         (view.counts[0] + view.counts[1], view.people[0].estimate(), EPOCH_S + now_s % EPOCH_S)
     }
 
+    /// See [`crate::SubjectState::touch`].
+    pub(crate) fn touch(&self) -> u32 {
+        self.counts[0].to_bits()
+    }
+
     pub(crate) fn words(&self, out: &mut snapshot::Writer) {
         self.people.iter().for_each(|sketch| out.u64(sketch.to_bits()));
         out.u64(self.texts.to_bits());
@@ -79,7 +84,7 @@ fn saturated(tally: &Tally, posts: f32) -> bool {
     posts > 100.0 && tally.authors.estimate() > 150.0 && tally.texts.estimate() > 150.0
 }
 
-/// How much a complaint weighs: 1 for a mild one from an unknown author, up to about 3.
+/// How much a complaint weighs: about 1 for an ordinary one, so that weights read as counts; 0.7 to 2.
 fn gravity(tally: &Tally, complaints: f32, posts: f32) -> f32 {
     if complaints <= 0.0 {
         return 0.0;
@@ -87,5 +92,5 @@ fn gravity(tally: &Tally, complaints: f32, posts: f32) -> f32 {
     let severity = tally.severity_milli as f32 / 1000.0 / complaints;
     let arousal = tally.arousal_milli as f32 / 1000.0 / complaints;
     let reach = (tally.reach as f32 / posts + 1.0).log10();
-    1.0 + 0.2 * severity.min(4.0) + 0.2 * arousal.min(1.0) + 0.1 * reach.min(8.0)
+    0.65 + 0.15 * severity.min(4.0) + 0.15 * arousal.min(1.0) + 0.07 * reach.min(8.0)
 }

@@ -1,4 +1,5 @@
 //! What the series detector promises for any rows, and on simulated worlds.
+#![allow(clippy::unwrap_used)]
 
 use detect::{
     DetectPolicy, RowError, Series, SeriesPoint,

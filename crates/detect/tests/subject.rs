@@ -1,4 +1,5 @@
 //! What a subject's detection promises: people before posts, silence is not calm, catching up is no burst, restarts change nothing.
+#![allow(clippy::unwrap_used)]
 
 use detect::{
     Context, Coverage, DetectPolicy, EpisodeSignal, Observation, Post, Prior, ReasonKind, SubjectState,

@@ -1,6 +1,6 @@
 //! Measures the detector on the development data beside the checkout; prints the tables of `docs/detection.md`.
 //!
-//! `cargo run --release -p detect --example evaluate -- [series|search N SEED]`; without the data it says so and ends.
+//! `cargo run --release -p detect --example evaluate -- [series|sweep|loo STEPS|search N SEED KNOB=VALUE..|cascades|twitter PARTS|weibo|transfer PARTS|ship|delays|speed MILLIONS]`; without the data it says so and ends.
 #![allow(
     missing_docs,
     unreachable_pub,
@@ -13,6 +13,7 @@ mod cascades;
 mod events;
 mod nab;
 mod search;
+mod simulated;
 
 use std::path::PathBuf;
 
@@ -20,12 +21,17 @@ use detect::Tuning;
 use nab::{Labelled, Outcome};
 
 fn main() {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match args.first().map(String::as_str) {
+        Some("delays") => return simulated::delays(),
+        Some("speed") => return simulated::speed(args.get(1).and_then(|n| n.parse().ok()).unwrap_or(10)),
+        _ => {}
+    }
     let data = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/burst");
     if !data.exists() {
         println!("skipped: no development data beside the checkout");
         return;
     }
-    let args: Vec<String> = std::env::args().skip(1).collect();
     let command = args.first().map_or("series", String::as_str);
     let nab = nab::load(&data.join("nab"));
     let events = events::load(&data.join("events"));
@@ -164,6 +170,7 @@ fn forecasts(data: &std::path::Path) {
     use detect::thread::CascadeModel;
     let (tideh, ced) = (cascades::tideh(&data.join("tideh")), cascades::ced(&data.join("ced")));
     println!("{} Twitter, {} Weibo threads", tideh.len(), ced.len());
+    cascades::baselines(&tideh);
     let fit =
         |t: &[detect::thread::Thread]| CascadeModel::fit_apart(&cascades::shipping(t, "cs"), t).unwrap();
     let (rows, _) = cascades::crossed(&tideh, 10, fit, 0);
@@ -211,7 +218,7 @@ fn left_out(data: &std::path::Path, steps: usize) {
     }
     let all = nab::load(&data.join("nab"));
     let (mut raw, mut windows) = (0.0, 0);
-    for left in 0..all.len() {
+    for (left, one) in all.iter().enumerate() {
         let mut others = nab::load(&data.join("nab"));
         others.remove(left);
         let (best, _) = search::walk(
@@ -220,16 +227,16 @@ fn left_out(data: &std::path::Path, steps: usize) {
             steps,
             left as u64 + 10,
         );
-        let (surprise, alarms) = search::run(&all[left], &best);
-        let score = nab::raw_score(&all[left], &alarms);
+        let (surprise, alarms) = search::run(one, &best);
+        let score = nab::raw_score(one, &alarms);
         raw += score;
-        windows += all[left].windows.len();
+        windows += one.windows.len();
         let mut o = Outcome::default();
-        nab::tally(&all[left], &surprise, 3.46, &mut o);
+        nab::tally(one, &surprise, 3.46, &mut o);
         println!(
             "without {}: its score {:.1}, at nominal 0.1 a day: realised {:.2}, caught {}/{}",
-            all[left].name,
-            nab::normalised(score, all[left].windows.len()),
+            one.name,
+            nab::normalised(score, one.windows.len()),
             o.rate(),
             o.caught,
             o.labels

@@ -214,7 +214,8 @@ impl Net {
             .tcp_nodelay(true)
             .tcp_keepalive(Some(Duration::from_secs(60)))
             .http2_keepalive_interval(Some(Duration::from_secs(60)))
-            .http2_keepalive_timeout(Some(Duration::from_secs(20)));
+            .http2_keepalive_timeout(Some(Duration::from_secs(20)))
+            .trace_fn(|request| call_span(request.uri().path(), request.headers()));
         if let Some(tls) = &self.config.tls {
             server = server.tls_config(server_tls(tls)?).context("net.tls")?;
         }
@@ -224,6 +225,13 @@ impl Net {
     fn guardian(&self) -> anyhow::Result<Guardian> {
         Ok(Guardian { expected: self.config.token.as_ref().map(bearer).transpose()? })
     }
+}
+
+/// The span of one call, below its caller's.
+fn call_span(method: &str, headers: &http::HeaderMap) -> tracing::Span {
+    let span = tracing::info_span!("rpc", otel.kind = "server", rpc.method = method.trim_start_matches('/'));
+    telemetry::set_parent(&span, telemetry::extract(|name| headers.get(name)?.to_str().ok()));
+    span
 }
 
 /// Makes ring the process's one cryptography provider; harmless when done before.

@@ -9,8 +9,8 @@ use bus::{Consumer, ConsumerSettings, Partition, Received, Topic};
 use contracts::alert::v1::TallyEvent;
 use contracts::envelope::{self, CE_TYPE};
 use contracts::ingest::v1::DeadLetter;
-use model::{Outcome, Timestamp};
-use paging::Signal;
+use model::{Outcome, Subject, Timestamp};
+use paging::{Signal, SignalKind};
 use runtime::Phase;
 use tracing::{info, warn};
 
@@ -96,10 +96,29 @@ struct Detection {
 #[derive(Default)]
 struct Outcomes {
     signals: Vec<Signal>,
+    /// The place of the last signal of each rule and subject.
+    last: BTreeMap<(String, Subject), usize>,
     heard: Heard,
     dead: Vec<(DeadLetter, String)>,
     stored: u64,
     replayed: u64,
+}
+
+impl Outcomes {
+    /// Fresh facts replace those before them in the same batch: they are totals.
+    fn gather(&mut self, signal: Signal) {
+        let key = (signal.rule.clone(), signal.subject.clone());
+        let is_seen = signal.kind == SignalKind::Seen;
+        match self.last.get(&key).copied() {
+            Some(place) if is_seen && self.signals[place].kind == SignalKind::Seen => {
+                self.signals[place] = signal;
+            }
+            _ => {
+                self.last.insert(key, self.signals.len());
+                self.signals.push(signal);
+            }
+        }
+    }
 }
 
 impl Detection {
@@ -204,7 +223,7 @@ impl Detection {
             _ if is_replay => outcomes.replayed += 1,
             Ok(heard) => {
                 outcomes.stored += 1;
-                outcomes.signals.extend(heard.signals);
+                heard.signals.into_iter().for_each(|signal| outcomes.gather(signal));
                 outcomes.heard.rising.extend(heard.rising);
             }
             Err((label, detail)) => outcomes.dead.push(dead_letter(record, label, &detail, now)),

@@ -25,6 +25,8 @@ use crate::{Deps, tally, wire};
 pub(crate) const HOP: &str = "alert-severe";
 /// A complaint is shown among what is being said from this probability on.
 const SAID_FROM: f32 = 0.5;
+/// Pieces of evidence handed over per subject and batch; the desk keeps the weightiest.
+const EVIDENCE_MAX: usize = 32;
 
 /// Listens for severe complaints until polling stops.
 pub(crate) async fn run(deps: Deps, desk: Desk, picture: Picture, config: Arc<Config>) -> anyhow::Result<()> {
@@ -95,19 +97,19 @@ async fn batch(
     }
     let now = deps.parts.clock.now();
     let mut endings: BTreeMap<(Outcome, &'static str), u64> = BTreeMap::new();
-    let mut signals = Vec::new();
+    let mut signals: BTreeMap<Subject, Signal> = BTreeMap::new();
     let mut events = Vec::new();
     for record in records {
-        let before = signals.len();
         let ending = match tally::read(record) {
             Ok(Some(event)) => {
-                signals.extend(severe(&event, config));
+                let found = severe(&event, config);
                 events.push(event);
-                if signals.len() > before {
-                    (Outcome::Stored, "")
-                } else {
-                    (Outcome::Suppressed, "not_severe")
-                }
+                let ending = match found.is_empty() {
+                    true => (Outcome::Suppressed, "not_severe"),
+                    false => (Outcome::Stored, ""),
+                };
+                found.into_iter().for_each(|signal| gather(&mut signals, signal));
+                ending
             }
             Ok(None) => {
                 cover(picture, record);
@@ -123,7 +125,7 @@ async fn batch(
         let written = desk
             .transact(|mut tx| async move {
                 at.advance(&mut tx, HOP, next).await?;
-                for signal in signals {
+                for signal in signals.values() {
                     desk.signal(&mut tx, signal.clone(), now).await?;
                 }
                 Ok::<_, BatchError>((tx, ()))
@@ -182,6 +184,30 @@ fn customers_post(event: &VerdictEvent) -> Option<(&contracts::ingest::v1::Menti
     let is_own = mention.by_brand.as_ref().is_some_and(|brand| !brand.is_empty());
     let is_new = mention.op == i32::from(MentionOp::Created);
     (is_new && !is_own).then_some((mention, event.verdict.as_ref()?))
+}
+
+/// Ten thousand complaints of one batch are one input with ten thousand posts.
+pub(crate) fn gather(signals: &mut BTreeMap<Subject, Signal>, signal: Signal) {
+    let Some(sum) = signals.get_mut(&signal.subject) else {
+        signals.insert(signal.subject.clone(), signal);
+        return;
+    };
+    if let (Counts::More { posts, people }, Counts::More { posts: more, people: others }) =
+        (&mut sum.facts.counts, signal.facts.counts)
+    {
+        *posts += more;
+        *people += others;
+    }
+    sum.facts.severity = sum.facts.severity.max(signal.facts.severity);
+    sum.facts.since = sum.facts.since.min(signal.facts.since);
+    if sum.facts.evidence.len() < EVIDENCE_MAX {
+        sum.facts.evidence.extend(signal.facts.evidence);
+    }
+    // The newest speaks for all.
+    if signal.at >= sum.at {
+        sum.at = signal.at;
+        sum.why = signal.why;
+    }
 }
 
 /// The signals of one verdict: one per brand, none when it is not severe.

@@ -402,6 +402,49 @@ pub(crate) async fn remember_answer(
     Ok(())
 }
 
+/// Days that answers to requests, ended silences, and resolved episodes are kept.
+const REQUEST_DAYS: i64 = 7;
+const SILENCE_DAYS: i64 = 90;
+const EPISODE_DAYS: i64 = 400;
+/// Episodes forgotten in one go.
+const FORGET_MAX: i64 = 100;
+
+/// Forgets what is too old: answers, ended silences, and episodes with all that was kept about them. Tells
+/// how many episodes went.
+pub(crate) async fn forget_old(tx: &mut Tx, now: Timestamp) -> Result<usize, TableError> {
+    let doing = || "forgetting what is old".to_owned();
+    let before = |days: i64| now.plus_millis(-days * 86_400_000).as_micros();
+    sqlx::query("DELETE FROM alert_requests WHERE at_us < $1")
+        .bind(before(REQUEST_DAYS))
+        .execute(&mut **tx)
+        .await
+        .doing(doing)?;
+    sqlx::query("DELETE FROM alert_silences WHERE ends_at_us < $1")
+        .bind(before(SILENCE_DAYS))
+        .execute(&mut **tx)
+        .await
+        .doing(doing)?;
+    let gone: Vec<String> = sqlx::query_scalar(
+        "SELECT episode_id FROM alert_episodes WHERE is_open = 0 AND opened_at_us < $1 \
+         ORDER BY opened_at_us LIMIT $2",
+    )
+    .bind(before(EPISODE_DAYS))
+    .bind(FORGET_MAX)
+    .fetch_all(&mut **tx)
+    .await
+    .doing(doing)?;
+    for id in &gone {
+        for sql in [
+            "DELETE FROM alert_history WHERE episode_id = $1",
+            "DELETE FROM alert_decisions WHERE episode_id = $1",
+            "DELETE FROM alert_episodes WHERE episode_id = $1",
+        ] {
+            sqlx::query(sql).bind(id).execute(&mut **tx).await.doing(doing)?;
+        }
+    }
+    Ok(gone.len())
+}
+
 /// Detector states of a partition.
 #[derive(Debug, Clone)]
 pub(crate) struct Snapshot {

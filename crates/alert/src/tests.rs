@@ -115,6 +115,23 @@ fn every_record_ends_once_and_what_is_broken_is_kept() {
     assert_eq!(reactions, 4, "the original post and three reposts");
 }
 
+#[test]
+fn reactions_that_do_not_fit_one_record_go_into_several() {
+    let records: Vec<_> = (0..900)
+        .map(|n| {
+            let event = engagement("root", 1_000_000, at(0));
+            let sealed = contracts::envelope::seal("x", "redress/classify", at(0), &event);
+            let out = tally::outgoing(Topic::Verdicts, event.event_id.clone(), sealed, at(0));
+            received(out, 0, n)
+        })
+        .collect();
+    let folded = tally::fold(&records, at(0));
+    let parts = tallies(&folded.outputs);
+    assert_eq!(parts.len(), 5);
+    assert_eq!(parts.iter().map(|tally| tally.reactions.len()).sum::<usize>(), 90_000);
+    assert!(folded.outputs.iter().all(|out| out.record.check_size().is_ok()));
+}
+
 // Stage two, alone.
 
 fn quiet_then_burst() -> Vec<TallyEvent> {
@@ -213,6 +230,22 @@ fn only_sure_blame_by_customers_is_severe() {
     let mut own = said("a", at(0)).severe().event();
     own.mention.as_mut().unwrap().by_brand = Some("acme".into());
     assert!(severe::severe(&own, &config).is_empty());
+}
+
+#[test]
+fn ten_thousand_severe_complaints_of_a_batch_are_one_input() {
+    let mut signals = BTreeMap::new();
+    for n in 0..10_000 {
+        let event = said(format!("p{n}"), at(n / 1_000)).severe().event();
+        for signal in severe::severe(&event, &SevereConfig::default()) {
+            severe::gather(&mut signals, signal);
+        }
+    }
+    let signal = signals.values().next().unwrap();
+    assert_eq!(signals.len(), 1);
+    assert_eq!(signal.facts.counts, paging::Counts::More { posts: 10_000, people: 10_000 });
+    assert_eq!((signal.at, signal.facts.since), (at(9), at(0)));
+    assert!(signal.facts.evidence.len() <= 32);
 }
 
 // The whole service.
@@ -662,6 +695,43 @@ async fn a_crash_between_effects_and_commit_leaves_nothing() {
             .unwrap();
         assert_eq!(count, 0, "{table}");
     }
+}
+
+#[tokio::test]
+async fn what_is_old_is_forgotten_and_what_is_open_stays() {
+    let world = World::new().await;
+    let desk = &Desk::new(world.store.clone(), world.config.policy());
+    let now = world.now();
+    for (topic, ends) in [("refund", true), ("staff", false)] {
+        let post = Said { topic, ..said(topic, now).severe() };
+        let signal = &severe::severe(&post.event(), &SevereConfig::default())[0];
+        let done: Result<(), BatchError> = desk
+            .transact(|mut tx| async move {
+                let opened = desk.signal(&mut tx, signal.clone(), now).await?;
+                let id = opened.next.unwrap().id;
+                let what =
+                    paging::What::Resolve { by: "ada".into(), note: String::new(), expected_version: 0 };
+                if ends {
+                    desk.happens(&mut tx, id, what, now).await?;
+                }
+                Ok((tx, ()))
+            })
+            .await;
+        done.unwrap();
+    }
+    for (days, expected) in [(399, 0), (401, 1)] {
+        let later = now.plus_millis(days * 86_400_000);
+        let gone: Result<usize, BatchError> = desk
+            .transact(|mut tx| async move {
+                let gone = crate::store::forget_old(&mut tx, later).await?;
+                Ok((tx, gone))
+            })
+            .await;
+        assert_eq!(gone.unwrap(), expected);
+    }
+    assert_eq!(crate::store::open_of(world.store.pool(), None).await.unwrap().len(), 1);
+    let left = crate::store::changes_after(&world.store, 0, 100).await.unwrap();
+    assert_eq!(left.len(), 2, "opened and paged of the open one");
 }
 
 #[tokio::test]

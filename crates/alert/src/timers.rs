@@ -2,21 +2,27 @@
 
 use std::time::Duration;
 
-use model::EpisodeId;
+use model::{EpisodeId, Timestamp};
 use paging::What;
 use runtime::Phase;
 use store::due::{self, Claimed};
+use store::outbox;
 use tracing::warn;
 
 use crate::desk::{Desk, Passing};
 use crate::picture::Picture;
-use crate::store::{SERVICE, TableError};
+use crate::store::{self as tables, SERVICE, TableError};
 use crate::{Deps, reading};
 
 /// Rows taken at once.
 const CLAIM: u32 = 50;
 /// Clock time after which another worker takes up what this one did not finish.
 const LEASE: Duration = Duration::from_secs(60);
+/// Clock time between tidying up, in milliseconds, and most messages forgotten in one go.
+const TIDY_EVERY_MS: i64 = 3_600_000;
+const TIDY_MAX: u32 = 5_000;
+/// Days that messages are kept after they ended.
+const MESSAGE_DAYS: i64 = 30;
 /// Real time between looks, for rows that other processes wrote.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -45,11 +51,16 @@ impl Passing for DueError {
 pub(crate) async fn run(deps: Deps, desk: Desk, picture: Picture, worker: String) -> anyhow::Result<()> {
     let shutdown = deps.parts.shutdown.clone();
     let _guard = shutdown.guard(Phase::Flush);
+    let mut tidied = deps.parts.clock.now();
     loop {
         if shutdown.phase() >= Phase::Flush {
             return Ok(());
         }
         let now = deps.parts.clock.now();
+        if now.millis_since(tidied) >= TIDY_EVERY_MS {
+            tidied = now;
+            tidy(&desk, now).await;
+        }
         let claimed = match due::claim(&desk.store, SERVICE, &worker, now, LEASE, CLAIM).await {
             Ok(claimed) => claimed,
             Err(error) if error.may_pass() => {
@@ -70,6 +81,23 @@ pub(crate) async fn run(deps: Deps, desk: Desk, picture: Picture, worker: String
                 Err(error) => warn!(%error, key = %work.due.key, "due work not done"),
             }
         }
+    }
+}
+
+/// Lets go of what nobody needs any more. What fails is done an hour later.
+async fn tidy(desk: &Desk, now: Timestamp) {
+    let ended_before = now.plus_millis(-MESSAGE_DAYS * 86_400_000);
+    if let Err(error) = outbox::purge(&desk.store, SERVICE, ended_before, TIDY_MAX).await {
+        warn!(%error, "old messages not forgotten");
+    }
+    let forgotten = desk
+        .transact(|mut tx| async move {
+            let gone = tables::forget_old(&mut tx, now).await?;
+            Ok::<_, TableError>((tx, gone))
+        })
+        .await;
+    if let Err(error) = forgotten {
+        warn!(%error, "old episodes not forgotten");
     }
 }
 

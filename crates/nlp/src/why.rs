@@ -31,6 +31,8 @@ impl Model {
         max: usize,
     ) -> Vec<Why> {
         scratch.prepared.read(text);
+        scratch.prepared.salt = answer.language.salt();
+        scratch.used = 0;
         let mut found = Vec::new();
         self.explain_last(scratch, text, answer, max, &mut found);
         found
@@ -76,16 +78,13 @@ impl Model {
         }
         let columns = &columns[..used];
 
+        let at = scratch.features_for(part.spec);
+        let share = |features: usize| 1.0 / (features.max(1) as f32).sqrt();
+        let (words, chars) = (share(scratch.features[at].1.words.len()), share(scratch.features[at].1.chars.len()));
         let prepared = &scratch.prepared;
         let slopes = &mut scratch.slopes;
         slopes.clear();
         slopes.resize(prepared.len() + 2, 0.0);
-        let (mut words, mut chars) = (0u32, 0u32);
-        walk(prepared, part.spec, |block, _, _, _| match block {
-            Block::Words => words += 1,
-            Block::Chars => chars += 1,
-        });
-        let (words, chars) = (1.0 / (words.max(1) as f32).sqrt(), 1.0 / (chars.max(1) as f32).sqrt());
         walk(prepared, part.spec, |block, hash, from, to| {
             if to <= from {
                 return;

@@ -10,12 +10,12 @@ use flate2::bufread::MultiGzDecoder;
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// Longest line that is read; longer ones are refused and skipped.
-pub const LINE_BYTES_MAX: usize = 8 << 20;
+pub(crate) const LINE_BYTES_MAX: usize = 8 << 20;
 const BUFFER_BYTES: usize = 1 << 18;
 
 /// One line without its end.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Line<'a> {
+pub(crate) enum Line<'a> {
     /// Not blank, not too long.
     Text(&'a [u8]),
     /// Longer than `LINE_BYTES_MAX`; the next call goes on after it.
@@ -23,7 +23,7 @@ pub enum Line<'a> {
 }
 
 /// A file, standard input (`-`), or the gzipped form of either.
-pub struct Input {
+pub(crate) struct Input {
     name: String,
     reader: Box<dyn BufRead>,
     line: Vec<u8>,
@@ -35,7 +35,7 @@ pub struct Input {
 
 impl Input {
     /// Opens a path; `-` is standard input. Gzip is told by its first bytes.
-    pub fn open(path: &Path) -> Result<Input> {
+    pub(crate) fn open(path: &Path) -> Result<Input> {
         if path == Path::new("-") {
             let input: Box<dyn Read> = Box::new(std::io::stdin().lock());
             return Input::from_reader("-", input, None);
@@ -46,7 +46,7 @@ impl Input {
     }
 
     /// Reads from anything; `size` (bytes) gives the progress bar its end.
-    pub fn from_reader(name: &str, reader: Box<dyn Read>, size: Option<u64>) -> Result<Input> {
+    pub(crate) fn from_reader(name: &str, reader: Box<dyn Read>, size: Option<u64>) -> Result<Input> {
         let progress = progress_bar(size);
         let mut buffered = BufReader::with_capacity(BUFFER_BYTES, progress.wrap_read(reader));
         let start = buffered.fill_buf().with_context(|| format!("cannot read {name}"))?;
@@ -59,12 +59,12 @@ impl Input {
     }
 
     /// The name refusals give: the path as written, `-` for standard input.
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
     /// The next line that is not blank, with its number from 1.
-    pub fn next_line(&mut self) -> Result<Option<(u64, Line<'_>)>> {
+    pub(crate) fn next_line(&mut self) -> Result<Option<(u64, Line<'_>)>> {
         loop {
             self.line.clear();
             let got = self.fill_line().with_context(|| format!("cannot read {} after line {}", self.name, self.number))?;
@@ -87,7 +87,7 @@ impl Input {
 
     /// The next bytes as they come, for formats that are not cut at line ends; none at the end. Not to be
     /// mixed with `next_line`.
-    pub fn next_chunk(&mut self) -> Result<Option<&[u8]>> {
+    pub(crate) fn next_chunk(&mut self) -> Result<Option<&[u8]>> {
         // The chunk handed out before is used up now.
         self.reader.consume(std::mem::take(&mut self.ready));
         let got = loop {
@@ -105,7 +105,7 @@ impl Input {
     }
 
     /// True when the next line may have to be waited for: the moment to hand over what was written so far.
-    pub fn drained(&self) -> bool {
+    pub(crate) fn drained(&self) -> bool {
         self.ready == 0
     }
 
@@ -170,32 +170,32 @@ fn progress_bar(size: Option<u64>) -> ProgressBar {
 
 /// Refused input: each is named on standard error, and the exit code remembers that there was one.
 #[derive(Debug, Default)]
-pub struct Refusals {
+pub(crate) struct Refusals {
     count: u64,
 }
 
 impl Refusals {
     /// Names a refused line.
-    pub fn line(&mut self, file: &str, number: u64, reason: impl std::fmt::Display) {
+    pub(crate) fn line(&mut self, file: &str, number: u64, reason: impl std::fmt::Display) {
         self.count += 1;
         eprintln!("{file}:{number}: {reason}");
     }
 
     /// Names a refusal by its place in bytes.
     #[allow(dead_code)]
-    pub fn offset(&mut self, offset: u64, reason: impl std::fmt::Display) {
+    pub(crate) fn offset(&mut self, offset: u64, reason: impl std::fmt::Display) {
         self.count += 1;
         eprintln!("offset {offset}: {reason}");
     }
 
     /// How many there were.
     #[allow(dead_code)]
-    pub fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         self.count
     }
 
     /// 0 when nothing was refused, else 1.
-    pub fn exit_code(&self) -> ExitCode {
+    pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(u8::from(self.count > 0))
     }
 }

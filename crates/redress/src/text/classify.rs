@@ -24,7 +24,7 @@ Examples:
 
 Every line is an object with \"text\" and, if it has one, \"id\"; other fields are ignored.
 Lines that are no such object are named on standard error and left out; the exit code is then 1.")]
-pub struct Args {
+pub(crate) struct Args {
     /// Files of JSON lines, plain or gzipped; `-` or none is standard input
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
@@ -40,7 +40,7 @@ pub struct Args {
 }
 
 /// Reads lines, writes lines.
-pub fn run(args: Args) -> Result<ExitCode> {
+pub(crate) fn run(args: Args) -> Result<ExitCode> {
     let model = load(args.model.as_deref())?;
     let mut refusals = Refusals::default();
     let mut out = Output { to: std::io::stdout().lock(), bytes: Vec::with_capacity(2 * OUTPUT_BYTES) };
@@ -75,7 +75,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
 }
 
 /// The shipped model, with the heads of a file over it.
-pub fn load(path: Option<&Path>) -> Result<Model> {
+pub(crate) fn load(path: Option<&Path>) -> Result<Model> {
     let Some(path) = path else { return Ok(Model::shipped().clone()) };
     let bytes = std::fs::read(path).with_context(|| format!("cannot read model {}", path.display()))?;
     let own = Model::from_bytes(&bytes).with_context(|| format!("cannot use model {}", path.display()))?;

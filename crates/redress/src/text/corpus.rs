@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::lines::{Input, Line};
 
 /// Reads every object of a file; the first bad line is an error with its number.
-pub fn read(path: &Path) -> Result<Vec<Value>> {
+pub(crate) fn read(path: &Path) -> Result<Vec<Value>> {
     let mut rows = Vec::new();
     let mut input = Input::open(path)?;
     while let Some((number, line)) = input.next_line()? {
@@ -24,7 +24,7 @@ pub fn read(path: &Path) -> Result<Vec<Value>> {
 }
 
 /// The file itself or its gzipped twin, whichever is there.
-pub fn find(folder: &Path, name: &str) -> Result<PathBuf> {
+pub(crate) fn find(folder: &Path, name: &str) -> Result<PathBuf> {
     for candidate in [folder.join(format!("{name}.jsonl")), folder.join(format!("{name}.jsonl.gz"))] {
         if candidate.exists() {
             return Ok(candidate);
@@ -34,7 +34,7 @@ pub fn find(folder: &Path, name: &str) -> Result<PathBuf> {
 }
 
 /// A field as text: numbers and booleans by their digits, absent and null as nothing.
-pub fn field(row: &Value, name: &str) -> Option<String> {
+pub(crate) fn field(row: &Value, name: &str) -> Option<String> {
     match row.get(name)? {
         Value::String(s) => Some(s.clone()),
         Value::Number(n) => Some(n.to_string()),
@@ -44,7 +44,7 @@ pub fn field(row: &Value, name: &str) -> Option<String> {
 }
 
 /// A field as a list of texts; a single value is a list of one, an absent field an empty list.
-pub fn list(row: &Value, name: &str) -> Vec<String> {
+pub(crate) fn list(row: &Value, name: &str) -> Vec<String> {
     match row.get(name) {
         Some(Value::Array(items)) => items.iter().filter_map(|v| v.as_str().map(str::to_owned)).collect(),
         _ => field(row, name).into_iter().collect(),

@@ -15,7 +15,7 @@ use crate::lines::Refusals;
 
 /// How results are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Format {
+pub(crate) enum Format {
     /// One JSON object
     Json,
     /// One JSON object on one line
@@ -33,7 +33,7 @@ Examples:
 
 Lines have \"text\" and the label of the task; \"lang\" and \"source\", where given, split the scores.
 For --task language, `hi` and `hi-Latn` count as the same language.")]
-pub struct Args {
+pub(crate) struct Args {
     /// A model made by `redress train`; without one the shipped model is scored
     #[arg(long, value_name = "FILE")]
     model: Option<PathBuf>,
@@ -49,7 +49,7 @@ pub struct Args {
 }
 
 /// Scores a model and prints.
-pub fn run(args: Args) -> Result<ExitCode> {
+pub(crate) fn run(args: Args) -> Result<ExitCode> {
     let model = classify::load(args.model.as_deref())?;
     let mut refusals = Refusals::default();
     let lines = read_lines(&args.files, args.task, &mut refusals)?;
@@ -65,11 +65,11 @@ pub fn run(args: Args) -> Result<ExitCode> {
 
 /// One labelled line with what splits the scores.
 #[derive(Debug, Clone)]
-pub struct Line {
-    pub text: String,
-    pub label: String,
-    pub language: String,
-    pub source: String,
+pub(crate) struct Line {
+    pub(crate) text: String,
+    pub(crate) label: String,
+    pub(crate) language: String,
+    pub(crate) source: String,
 }
 
 struct Scores {

@@ -9,7 +9,7 @@ const DEPTH_MAX: usize = 128;
 
 /// Why a line is not an object with a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refused {
+pub(crate) enum Refused {
     /// Something else stands where this was expected, at a byte from 1.
     Expected(&'static str, usize),
     /// There is no such field.
@@ -32,7 +32,7 @@ impl fmt::Display for Refused {
 }
 
 /// Reads `{"id":…,"text":"…",…}`: the text goes into `text`, the raw bytes of the id are returned.
-pub fn read_row<'a>(line: &'a [u8], text: &mut String) -> Result<Option<&'a [u8]>, Refused> {
+pub(crate) fn read_row<'a>(line: &'a [u8], text: &mut String) -> Result<Option<&'a [u8]>, Refused> {
     let mut scan = Scan { line, at: 0 };
     scan.space();
     scan.expect(b'{', "`{`")?;
@@ -249,7 +249,7 @@ fn one_escape(at: &[u8]) -> (char, usize) {
 }
 
 /// Appends a string with quotes and escapes.
-pub fn write_string(text: &str, out: &mut Vec<u8>) {
+pub(crate) fn write_string(text: &str, out: &mut Vec<u8>) {
     out.push(b'"');
     let mut from = 0;
     for (at, byte) in text.bytes().enumerate() {
@@ -272,7 +272,7 @@ pub fn write_string(text: &str, out: &mut Vec<u8>) {
 }
 
 /// Appends a number of moderate size, not negative, with five decimals.
-pub fn write_number(value: f32, out: &mut Vec<u8>) {
+pub(crate) fn write_number(value: f32, out: &mut Vec<u8>) {
     let scaled = (f64::from(value.max(0.0)) * 1e5 + 0.5) as u64;
     let mut digits = [b'0'; 24];
     let mut at = digits.len();

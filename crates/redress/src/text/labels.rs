@@ -12,7 +12,7 @@ use crate::lines::{Input, Line as Read, Refusals};
 
 /// The tasks with labels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum TextTask {
+pub(crate) enum TextTask {
     /// `sentiment`: negative, neutral, positive (or neg, neu, pos)
     Sentiment,
     /// `complaint`: 0 or 1
@@ -29,7 +29,7 @@ pub enum TextTask {
 
 impl TextTask {
     /// The name on the command line.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             TextTask::Sentiment => "sentiment",
             TextTask::Complaint => "complaint",
@@ -41,7 +41,7 @@ impl TextTask {
     }
 
     /// The head it trains.
-    pub fn head(self) -> Task {
+    pub(crate) fn head(self) -> Task {
         match self {
             TextTask::Sentiment => Task::Sentiment,
             TextTask::Complaint => Task::Complaint,
@@ -60,7 +60,7 @@ impl TextTask {
     }
 
     /// The classes in order, where the task fixes them.
-    pub fn fixed_classes(self) -> Option<&'static [&'static str]> {
+    pub(crate) fn fixed_classes(self) -> Option<&'static [&'static str]> {
         match self {
             TextTask::Sentiment => Some(&nlp::understanding::SENTIMENTS),
             TextTask::Complaint => Some(&["0", "1"]),
@@ -70,7 +70,7 @@ impl TextTask {
     }
 
     /// The class a written label means; none for one the task does not know.
-    pub fn class(self, written: &str) -> Option<String> {
+    pub(crate) fn class(self, written: &str) -> Option<String> {
         let written = written.trim();
         let class = match (self, written) {
             (TextTask::Sentiment, "neg") => "negative",
@@ -85,7 +85,7 @@ impl TextTask {
     }
 
     /// Labels that are scored as one: Hindi in either script.
-    pub fn same_as(self, label: &str) -> String {
+    pub(crate) fn same_as(self, label: &str) -> String {
         match (self, label) {
             (TextTask::Language, "hi-Latn") => "hi".to_owned(),
             _ => label.to_owned(),
@@ -95,7 +95,7 @@ impl TextTask {
 
 /// Reads labelled lines. Lines whose label is absent or null are not for this task and are passed over;
 /// lines that are no objects, have no text or an unknown label are refused by name.
-pub fn read_lines(files: &[PathBuf], task: TextTask, refusals: &mut Refusals) -> Result<Vec<Line>> {
+pub(crate) fn read_lines(files: &[PathBuf], task: TextTask, refusals: &mut Refusals) -> Result<Vec<Line>> {
     let mut lines = Vec::new();
     for file in files {
         read_file(file, task, refusals, &mut lines)?;

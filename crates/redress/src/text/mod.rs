@@ -1,9 +1,9 @@
 //! Commands that read and learn from text.
 
-pub mod classify;
-pub mod corpus;
-pub mod evaluate;
-pub mod json;
-pub mod labels;
-pub mod recipe;
-pub mod train;
+pub(crate) mod classify;
+pub(crate) mod corpus;
+pub(crate) mod evaluate;
+pub(crate) mod json;
+pub(crate) mod labels;
+pub(crate) mod recipe;
+pub(crate) mod train;

@@ -20,60 +20,60 @@ use super::corpus;
 /// A whole recipe, as the file says it.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Recipe {
-    pub seed: u64,
+pub(crate) struct Recipe {
+    pub(crate) seed: u64,
     /// Powers of two of the rows of each table.
-    pub tables: Vec<u32>,
+    pub(crate) tables: Vec<u32>,
     /// A feature counts from so many texts of a head on.
-    pub least: u32,
-    pub by_language: bool,
-    pub heads: Vec<HeadRecipe>,
-    pub sets: Vec<SetRecipe>,
-    pub phrases: PhraseRecipe,
-    pub calibration: Vec<CalibrationRecipe>,
+    pub(crate) least: u32,
+    pub(crate) by_language: bool,
+    pub(crate) heads: Vec<HeadRecipe>,
+    pub(crate) sets: Vec<SetRecipe>,
+    pub(crate) phrases: PhraseRecipe,
+    pub(crate) calibration: Vec<CalibrationRecipe>,
     /// Share of held-out texts whose sentiment is called sure.
-    pub sure_share: f64,
-    pub language: LanguageRecipe,
+    pub(crate) sure_share: f64,
+    pub(crate) language: LanguageRecipe,
 }
 
 /// Settings of one table.
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct TableSettings {
-    pub bits: u32,
-    pub hidden: usize,
-    pub epochs: usize,
-    pub rate: f32,
-    pub rate_hidden: f32,
-    pub decay: f32,
-    pub dropout: f32,
+pub(crate) struct TableSettings {
+    pub(crate) bits: u32,
+    pub(crate) hidden: usize,
+    pub(crate) epochs: usize,
+    pub(crate) rate: f32,
+    pub(crate) rate_hidden: f32,
+    pub(crate) decay: f32,
+    pub(crate) dropout: f32,
 }
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct HeadRecipe {
-    pub name: String,
+pub(crate) struct HeadRecipe {
+    pub(crate) name: String,
     /// Which table holds it.
-    pub table: usize,
-    pub cost: f32,
-    pub balance: f32,
+    pub(crate) table: usize,
+    pub(crate) cost: f32,
+    pub(crate) balance: f32,
     #[serde(default)]
-    pub classes: Vec<String>,
+    pub(crate) classes: Vec<String>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct SetRecipe {
+pub(crate) struct SetRecipe {
     /// Name of the set: a folder of the data, or a file of the project's own text.
-    pub set: String,
+    pub(crate) set: String,
     #[serde(default)]
-    pub own: bool,
+    pub(crate) own: bool,
     /// Languages whose rows are left out: those that share texts with a held-out test of another set.
     #[serde(default)]
-    pub skip_languages: Vec<String>,
+    pub(crate) skip_languages: Vec<String>,
     #[serde(default = "one")]
-    pub weight: f32,
-    pub rules: Vec<Rule>,
+    pub(crate) weight: f32,
+    pub(crate) rules: Vec<Rule>,
 }
 
 fn one() -> f32 {
@@ -83,75 +83,75 @@ fn one() -> f32 {
 /// How a field of a row becomes a label of a head.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Rule {
-    pub head: String,
-    pub field: String,
+pub(crate) struct Rule {
+    pub(crate) head: String,
+    pub(crate) field: String,
     /// Value to class; rows whose values map to two classes get no label. Absent: the value is the class.
     #[serde(default)]
-    pub map: Option<BTreeMap<String, String>>,
+    pub(crate) map: Option<BTreeMap<String, String>>,
     /// Values that mean yes, all others (and none) no.
     #[serde(default)]
-    pub yes: Option<Vec<String>>,
+    pub(crate) yes: Option<Vec<String>>,
 }
 
 /// Texts built from the phrase files `phrases/LANGUAGE.txt`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct PhraseRecipe {
-    pub languages: Vec<String>,
-    pub per_language: usize,
-    pub weight: f32,
+pub(crate) struct PhraseRecipe {
+    pub(crate) languages: Vec<String>,
+    pub(crate) per_language: usize,
+    pub(crate) weight: f32,
 }
 
 /// Which held-out texts fit the probabilities of a head.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct CalibrationRecipe {
-    pub head: String,
+pub(crate) struct CalibrationRecipe {
+    pub(crate) head: String,
     /// Public sets; their dev halves are used.
-    pub sets: Vec<String>,
+    pub(crate) sets: Vec<String>,
     /// How often each class is taken to occur; none: as often as it does.
-    pub prior: Option<Vec<f32>>,
+    pub(crate) prior: Option<Vec<f32>>,
     /// A language's own fit is pulled towards the common one with the weight of so many texts.
-    pub strength: f32,
+    pub(crate) strength: f32,
 }
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct LanguageRecipe {
-    pub settings: TableSettings,
-    pub chars_min: u8,
-    pub chars_max: u8,
+pub(crate) struct LanguageRecipe {
+    pub(crate) settings: TableSettings,
+    pub(crate) chars_min: u8,
+    pub(crate) chars_max: u8,
     /// Sets whose `lang` is trusted.
-    pub sets: Vec<String>,
-    pub per_language_max: usize,
+    pub(crate) sets: Vec<String>,
+    pub(crate) per_language_max: usize,
     /// Short random crops made of every text.
-    pub crops: usize,
+    pub(crate) crops: usize,
     /// Texts of other languages are left out when English leads by this much (log odds).
-    pub english_margin: f32,
+    pub(crate) english_margin: f32,
 }
 
 /// A text with labels, before features.
 #[derive(Debug, Clone)]
-pub struct Row {
-    pub text: String,
-    pub language: Language,
-    pub source: usize,
-    pub weight: f32,
-    pub labels: Vec<(usize, usize)>,
+pub(crate) struct Row {
+    pub(crate) text: String,
+    pub(crate) language: Language,
+    pub(crate) source: usize,
+    pub(crate) weight: f32,
+    pub(crate) labels: Vec<(usize, usize)>,
 }
 
 /// What the recipe's sets contain, ready to be learned.
-pub struct Corpus {
-    pub plans: Vec<Plan>,
-    pub rows: Vec<Row>,
-    pub sources: Vec<String>,
+pub(crate) struct Corpus {
+    pub(crate) plans: Vec<Plan>,
+    pub(crate) rows: Vec<Row>,
+    pub(crate) sources: Vec<String>,
     /// Rows left out because a held-out row or an earlier row says the same.
-    pub duplicates: usize,
+    pub(crate) duplicates: usize,
 }
 
 /// A text as folding sees it: equal keys are duplicates.
-pub fn key(prepared: &mut Prepared, text: &str) -> Vec<u32> {
+pub(crate) fn key(prepared: &mut Prepared, text: &str) -> Vec<u32> {
     prepared.read(text);
     prepared
         .tokens
@@ -163,12 +163,12 @@ pub fn key(prepared: &mut Prepared, text: &str) -> Vec<u32> {
 
 impl Recipe {
     /// Parses a recipe file.
-    pub fn parse(bytes: &[u8]) -> Result<Recipe> {
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Recipe> {
         serde_json::from_slice(bytes).context("cannot read the recipe")
     }
 
     /// Reads every set; `data` holds the public sets, `own` the project's text. Any `dev` half is held out.
-    pub fn corpus(&self, data: &Path, own: &Path) -> Result<Corpus> {
+    pub(crate) fn corpus(&self, data: &Path, own: &Path) -> Result<Corpus> {
         let mut classes: Vec<BTreeSet<String>> = vec![BTreeSet::new(); self.heads.len()];
         let mut tables: Vec<(usize, &SetRecipe, Vec<Value>)> = Vec::new();
         let mut sources: Vec<String> = Vec::new();
@@ -296,7 +296,7 @@ impl Recipe {
     }
 
     /// Learns the tables of all heads but language.
-    pub fn learn(&self, corpus: &Corpus, progress: &mut dyn FnMut(usize, usize)) -> Vec<Part> {
+    pub(crate) fn learn(&self, corpus: &Corpus, progress: &mut dyn FnMut(usize, usize)) -> Vec<Part> {
         let spec = Spec { by_language: self.by_language, ..Spec::SHIPPED };
         let samples = samples(&corpus.rows, spec);
         let part = |(table, bits): (usize, &u32)| {
@@ -311,7 +311,7 @@ impl Recipe {
     ///
     /// Sets of tweets hold texts that are not in the language they state (English above all). Each half of the texts
     /// is judged by a table learned from the other half; what that table firmly calls English is left out.
-    pub fn learn_language(&self, corpus: &Corpus, own: &Path, progress: &mut dyn FnMut(usize, usize)) -> Result<Part> {
+    pub(crate) fn learn_language(&self, corpus: &Corpus, own: &Path, progress: &mut dyn FnMut(usize, usize)) -> Result<Part> {
         let recipe = &self.language;
         let spec =
             Spec { chars_min: recipe.chars_min, chars_max: recipe.chars_max, dense_max: 1, reach: 1, once: false, by_language: false };
@@ -415,7 +415,7 @@ fn own_labels(plans: &[Plan], written: &Written) -> Vec<(usize, usize)> {
 }
 
 /// The features of rows.
-pub fn samples(rows: &[Row], spec: Spec) -> Vec<Sample> {
+pub(crate) fn samples(rows: &[Row], spec: Spec) -> Vec<Sample> {
     let mut prepared = Prepared::default();
     rows.iter()
         .map(|row| {
@@ -454,15 +454,15 @@ impl TableSettings {
 }
 
 /// A model with what went into it.
-pub struct Built {
-    pub model: nlp::Model,
-    pub rows: usize,
-    pub duplicates: usize,
+pub(crate) struct Built {
+    pub(crate) model: nlp::Model,
+    pub(crate) rows: usize,
+    pub(crate) duplicates: usize,
 }
 
 impl Recipe {
     /// Everything: read, learn, calibrate on the dev halves, put together.
-    pub fn build(&self, data: &Path, own: &Path, progress: &mut dyn FnMut(usize, usize)) -> Result<Built> {
+    pub(crate) fn build(&self, data: &Path, own: &Path, progress: &mut dyn FnMut(usize, usize)) -> Result<Built> {
         let corpus = self.corpus(data, own)?;
         let mut parts = self.learn(&corpus, progress);
         parts.push(self.learn_language(&corpus, own, progress)?);
@@ -471,7 +471,7 @@ impl Recipe {
     }
 
     /// Fits the probabilities of heads to the dev halves, and says from where on one is sure.
-    pub fn calibrate(&self, mut parts: Vec<Part>, corpus: &Corpus, data: &Path) -> Result<nlp::Model> {
+    pub(crate) fn calibrate(&self, mut parts: Vec<Part>, corpus: &Corpus, data: &Path) -> Result<nlp::Model> {
         let mut scratch = nlp::Scratch::default();
         for recipe in &self.calibration {
             let raw = nlp::Model::from_parts(parts.clone());

@@ -21,7 +21,7 @@ const DEV_TENTHS: u32 = 1;
 
 /// What can be trained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum TrainTask {
+pub(crate) enum TrainTask {
     /// Label `sentiment`: negative, neutral, positive (or neg, neu, pos)
     Sentiment,
     /// Label `complaint`: 0 or 1
@@ -50,7 +50,7 @@ Examples:
 Lines are objects with \"text\" and the label of the task; lines without the label are passed over.
 Without --dev every tenth text is kept for it. Settings are chosen on dev; the model is then
 learned from train and dev together, so the dev scores shown are those of the model before that.")]
-pub struct Args {
+pub(crate) struct Args {
     /// What to learn
     #[arg(long, required_unless_present = "recipe")]
     task: Option<TrainTask>,
@@ -75,7 +75,7 @@ pub struct Args {
 }
 
 /// Learns, shows dev scores, writes the model.
-pub fn run(args: Args) -> Result<ExitCode> {
+pub(crate) fn run(args: Args) -> Result<ExitCode> {
     if let (Some(recipe), Some(out)) = (&args.recipe, &args.out) {
         return rebuild(recipe, &args.data, out);
     }

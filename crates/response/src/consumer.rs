@@ -7,10 +7,10 @@ use anyhow::Context as _;
 use bus::{BusError, Consumer, Partition, Polled, Received};
 use model::Timestamp;
 use runtime::admin::Health;
-use runtime::{Account, Phase, Shutdown};
+use runtime::{Account, Phase, Shutdown, telemetry};
 use store::offsets::{self, AdvanceError, OffsetKey};
 use tokio::time::Instant;
-use tracing::{info, warn};
+use tracing::{Instrument as _, Span, info, info_span, warn};
 
 use crate::desk::Desk;
 use crate::step::{Batch, StepError, take};
@@ -20,12 +20,32 @@ use crate::store::SERVICE;
 pub const HOP: &str = "response";
 /// How the consumer calls itself towards readiness.
 const COMPONENT: &str = "response consumer";
+/// Causes a batch's span is linked to, at most.
+const LINKS_MAX: usize = 16;
 /// The longest a poll waits for a record.
 const POLL_WAIT: Duration = Duration::from_millis(250);
 /// The longest real time that everything is held back for a first look.
 const FIRST_LOOK_WITHIN: Duration = Duration::from_secs(10);
 /// First and longest pause after something was unavailable.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+
+/// The span of one batch, linked to what caused its first traced records.
+fn batch_span(records: &[Received]) -> Span {
+    let span = info_span!(
+        "process redress.verdicts.v1",
+        otel.kind = "consumer",
+        messaging.system = "kafka",
+        messaging.consumer.group.name = HOP,
+        messaging.batch.message_count = records.len(),
+    );
+    if !span.is_disabled() {
+        let traced = records.iter().filter(|r| r.record.headers.get("traceparent").is_some());
+        for record in traced.take(LINKS_MAX) {
+            telemetry::add_link(&span, &telemetry::extract(|name| record.record.headers.text(name)));
+        }
+    }
+    span
+}
 
 /// How far the consumer has heard. While it catches up, nothing may fall due that what it has not heard yet
 /// might prevent.
@@ -137,7 +157,7 @@ impl Loop {
         let count = batch.records.len() as u64;
         let mut pause = PAUSES.0;
         loop {
-            match take(&self.desk, &batch).await {
+            match take(&self.desk, &batch).instrument(batch_span(&batch.records)).await {
                 Ok(ends) => {
                     for (partition, (_, to)) in &batch.moves {
                         next.insert(*partition, *to);

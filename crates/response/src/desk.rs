@@ -1,11 +1,12 @@
 //! What every part of response works with, and the one way in which a decision is kept.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use casework::{Case, CaseChanged, Decision, Effect};
 use model::{CaseId, Timestamp};
 use prost::{Message as _, Name as _};
-use runtime::Clock;
+use runtime::{Clock, telemetry};
 use store::{Store, Tx, due, outbox};
 use tokio::sync::{Notify, watch};
 
@@ -120,8 +121,10 @@ pub(crate) async fn keep<'a>(
     let changes = cases.clone().into_iter().flat_map(|open| &open.told);
     let rows: Vec<_> = (first..).zip(changes).map(|(id, changed)| row(desk, id, changed)).collect();
     tables::tell(tx, &rows).await?;
+    let trace = trace();
     for row in rows {
-        outbox::enqueue(tx, SERVICE, &message(row, now), now).await?;
+        let message = outbox::Message { headers: trace.clone(), ..message(row, now) };
+        outbox::enqueue(tx, SERVICE, &message, now).await?;
     }
     for open in cases.into_iter().filter(|open| open.case.is_erased && open.is_changed()) {
         forget(tx, &open.case).await?;
@@ -159,6 +162,15 @@ fn row<'a>(desk: &Desk, id: i64, changed: &'a CaseChanged) -> Told<'a> {
         at: changed.at,
         body: event.encode_to_vec(),
     }
+}
+
+/// What the present work was caused by, for those who read the change; empty when nobody traces.
+fn trace() -> String {
+    let mut names = BTreeMap::new();
+    telemetry::inject(|name, value| {
+        names.insert(name.to_owned(), value);
+    });
+    if names.is_empty() { String::new() } else { serde_json::to_string(&names).unwrap_or_default() }
 }
 
 fn message(told: Told<'_>, now: Timestamp) -> outbox::Message {

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -140,6 +141,10 @@ fn outgoing(claimed: &Claimed) -> Result<Outgoing, String> {
     };
     let mut headers = Headers::new();
     for (name, value) in sealed.headers {
+        headers.push(name, value);
+    }
+    let trace: BTreeMap<String, String> = serde_json::from_str(&message.headers).unwrap_or_default();
+    for (name, value) in trace {
         headers.push(name, value);
     }
     let record = Record { key, value: Some(sealed.value), headers, at };

@@ -13,8 +13,8 @@ pub fn opens(said: &Said, policy: &Policy) -> bool {
 /// Which of the customer's cases the post belongs to, if any. `cases` may hold more than this customer's.
 ///
 /// The same message first, then the same thread, then the same topic (or any complaint of who still waits
-/// for an answer) within the matter window, or any topic within the same breath; thanks go to the newest. Open cases come before resolved ones, newer before
-/// older.
+/// for an answer) within the matter window, or any topic within the same breath; thanks go to the newest.
+/// Open cases come before resolved ones, newer before older.
 pub fn choose<'a>(said: &Said, cases: impl IntoIterator<Item = &'a Case>, policy: &Policy) -> Option<CaseId> {
     cases
         .into_iter()

@@ -382,7 +382,9 @@ fn posts_find_the_case_they_belong_to() {
         (complaint("z", "2026-01-20T00:00:00Z"), true),
         (complaint("z", "2026-03-20T00:00:00Z"), false),
         (other_topic("2026-01-12T09:30:00Z"), true),
-        (other_topic("2026-01-12T19:30:00Z"), false),
+        // Still waiting: complains about what he waits for.
+        (other_topic("2026-01-12T19:30:00Z"), true),
+        (other_topic("2026-03-12T19:30:00Z"), false),
         (said("z", "2026-01-13T09:00:00Z"), false),
         (thanks("z", "2026-01-13T09:00:00Z"), true),
         (somebody_else("2026-01-12T09:01:00Z"), false),
@@ -390,6 +392,16 @@ fn posts_find_the_case_they_belong_to() {
         let chosen = choose(&post, [case], &story.policy);
         assert_eq!(chosen == Some(case.id), belongs, "{post:?}");
     }
+}
+
+#[test]
+fn who_was_answered_and_complains_of_something_else_has_a_new_matter() {
+    let mut story = Story::of(complaint("a", MONDAY));
+    story.answers(answer("b", "2026-01-12T09:10:00Z"));
+    let post = |when| Said { topic: None, ..complaint("z", when) };
+    let chosen = |when| choose(&post(when), [story.case()], &story.policy);
+    assert_eq!(chosen("2026-01-12T09:30:00Z"), Some(story.case().id), "in the same breath");
+    assert_eq!(chosen("2026-01-12T19:30:00Z"), None);
 }
 
 #[test]

@@ -195,6 +195,7 @@ impl Loop {
         if polled.records.is_empty() {
             return Ok(());
         }
+        debug!(records = polled.records.len(), epoch = polled.token.epoch, "polled");
         state.lagging = polled.records.len() >= room;
         state.pending.since.get_or_insert_with(Instant::now);
         state.pending.counts.accepted += polled.records.len() as u64;
@@ -252,6 +253,7 @@ impl Loop {
     async fn settle(&self, state: &mut State) -> anyhow::Result<bool> {
         let Some(committing) = state.committing.take() else { return Ok(false) };
         let (committed, counts, took) = committing.await.context("a commit broke off")?;
+        debug!(records = counts.accepted, ?took, is_committed = committed.is_ok(), "settled");
         match committed {
             Ok(()) => {
                 self.metrics.committed(counts.accepted, took);

@@ -11,7 +11,7 @@ use contracts::classify::v1::{ClassifyRequest, CorrectRequest, Feedback};
 use model::{MentionEvent, Outcome, Timestamp};
 use runtime::admin::Health;
 use runtime::process::Parts;
-use runtime::{Account, Net, Shutdown};
+use runtime::{Account, Clock as _, Net, RealClock, Shutdown};
 use testkit::clock::ManualClock;
 use tokio::task::JoinHandle;
 
@@ -76,7 +76,12 @@ impl Running {
 async fn publish(log: &Arc<dyn Log>, events: &[MentionEvent]) {
     let batch = events
         .iter()
-        .map(|e| outgoing(i32::from(e.mention_id.as_bytes()[0]) % PARTITIONS, e))
+        .map(|e| {
+            let mut outgoing = outgoing(i32::from(e.mention_id.as_bytes()[0]) % PARTITIONS, e);
+            // A broker drops records that are too old as soon as it looks.
+            outgoing.record.at = RealClock.now();
+            outgoing
+        })
         .collect::<Vec<_>>();
     for result in log.publisher().unwrap().publish(batch).await.unwrap() {
         result.unwrap();

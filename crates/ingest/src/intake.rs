@@ -6,10 +6,11 @@ use bus::{BusError, Headers, Log, Outgoing, Partition, Position, Publisher, Reco
 use bytes::Bytes;
 use contracts::envelope;
 use contracts::ingest::v1 as wire;
-use model::{BrandId, EventId, MentionId, Outcome, RawRef, TenantId, Timestamp};
+use model::{BrandId, EventId, MentionId, Outcome, RawRef, SourceKind, TenantId, Timestamp};
 use prost::{Message, Name};
 use runtime::brands::Brand;
 use runtime::{Account, Clock};
+use sources::Memory;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
 
@@ -30,6 +31,8 @@ const RAW_BODY_BYTES_MAX: usize = 900_000;
 const REBUILD_RECORDS: usize = 10_000;
 /// A body counts at least this much against the bound on bytes under way.
 const BODY_BYTES_MIN: usize = 1_024;
+/// Sources whose local ids are remembered at once.
+const MEMORIES_MAX: usize = 256;
 
 /// Takes bodies in: decodes them, sorts their items out, publishes, and says what became of each.
 /// Everything that enters Redress goes through here. Cheap to clone; clones share.
@@ -44,6 +47,8 @@ struct Inner {
     connectors: BTreeMap<String, Connector>,
     matching: Matching,
     known: Mutex<Known>,
+    /// What sources told that name earlier posts by local ids, by kind, connector and instance.
+    memories: Mutex<BTreeMap<(SourceKind, String, String), Arc<Mutex<Memory>>>>,
     coverage: CoverageBook,
     under_way: Arc<Semaphore>,
     under_way_max: usize,
@@ -96,6 +101,7 @@ impl Intake {
             connectors: config.checked_connectors()?,
             matching: Matching::new(brands)?,
             known: Mutex::new(known),
+            memories: Mutex::default(),
             coverage: CoverageBook::default(),
             under_way: Arc::new(Semaphore::new(config.in_flight_bytes_max)),
             under_way_max: config.in_flight_bytes_max,
@@ -143,8 +149,27 @@ impl Intake {
     }
 
     pub(crate) fn prepare_whole(&self, connector: &str, body: Body) -> Result<Prepared, UnknownConnector> {
-        let mut feed = Feed::new(body.kind);
-        self.prepare(&mut feed, connector, body, true)
+        if !matches!(body.kind, SourceKind::Mastodon | SourceKind::BlueskyJetstream) {
+            return self.prepare(&mut Feed::new(body.kind), connector, body, true);
+        }
+        // These name earlier posts by local ids, also when every post is a body of its own.
+        let memory = self.memory_of(connector, &body);
+        let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut feed = Feed::remembering(body.kind, std::mem::take(&mut memory));
+        let prepared = self.prepare(&mut feed, connector, body, true);
+        *memory = feed.into_memory();
+        prepared
+    }
+
+    /// What bodies of one source told so far; the sources of the smallest names stay when there are too many.
+    fn memory_of(&self, connector: &str, body: &Body) -> Arc<Mutex<Memory>> {
+        let mut memories = self.0.memories.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (body.kind, connector.to_owned(), body.instance.clone());
+        let memory = memories.entry(key).or_default().clone();
+        if memories.len() > MEMORIES_MAX {
+            memories.pop_last();
+        }
+        memory
     }
 
     pub(crate) fn prepare(

@@ -1,6 +1,6 @@
 use bytes::Bytes;
 use model::{MentionEvent, MentionId, SourceKind, TenantId, Timestamp, Transport};
-use sources::{CsvMap, DecodeContext, Decoded, Location, StreamDecoder};
+use sources::{CsvMap, DecodeContext, Decoded, Location, Memory, StreamDecoder};
 
 use crate::config::Connector;
 use crate::known::View;
@@ -73,6 +73,16 @@ impl Feed {
     /// At the beginning of an input of `kind`.
     pub fn new(kind: SourceKind) -> Self {
         Self { decoder: StreamDecoder::new(kind), base: 0, line_shift: 0 }
+    }
+
+    /// At the beginning of an input whose earlier parts came as inputs of their own.
+    pub(crate) fn remembering(kind: SourceKind, memory: Memory) -> Self {
+        Self { decoder: StreamDecoder::remembering(kind, memory), base: 0, line_shift: 0 }
+    }
+
+    /// What later inputs of the same source may need.
+    pub(crate) fn into_memory(self) -> Memory {
+        self.decoder.into_memory()
     }
 
     /// Line numbers from here on are `lines` higher than the decoder counts.

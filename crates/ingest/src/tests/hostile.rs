@@ -54,8 +54,11 @@ async fn hostile_files_are_refused_by_name_and_everything_is_accounted_for() {
             .unwrap();
     let received_at = world.clock.now();
     let mut items = 0;
-    for kind in KINDS {
-        for group in bodies.chunks(TOGETHER) {
+    // Each file as two of the kinds: crate `sources` tries every pair.
+    let turns = KINDS.len() / 2;
+    for (turn, kind) in KINDS.into_iter().enumerate() {
+        let mine: Vec<&Bytes> = bodies.iter().skip(turn % turns).step_by(turns).collect();
+        for group in mine.chunks(TOGETHER) {
             let body = |bytes: &Bytes| Body {
                 kind,
                 instance: String::new(),
@@ -64,7 +67,7 @@ async fn hostile_files_are_refused_by_name_and_everything_is_accounted_for() {
                 csv_map: None,
                 bytes: bytes.clone(),
             };
-            let ended = intake.take("", group.iter().map(body).collect()).await.unwrap();
+            let ended = intake.take("", group.iter().map(|bytes| body(bytes)).collect()).await.unwrap();
             assert_eq!(ended.len(), group.len());
             for item in ended.iter().flatten() {
                 items += 1;
@@ -88,7 +91,7 @@ async fn hostile_files_over_http_are_answered_and_the_service_goes_on() {
     let world = World::new().await;
     let running = world.start(config()).await;
     let client = Net::default().http_client(Duration::from_secs(30)).unwrap();
-    for bytes in bodies.iter().step_by(3) {
+    for bytes in bodies.iter().step_by(9) {
         let events = client
             .post(format!("http://{}/v1/cloudevents", running.web))
             .header("content-type", "application/cloudevents+json");

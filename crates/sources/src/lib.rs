@@ -27,7 +27,7 @@ mod when;
 pub use csv_map::{CsvField, CsvMap, CsvMapError};
 pub use decoded::{DecodeContext, Decoded, Ignored, Location, Refusal, RefusalReason};
 pub use framing::{DOCUMENT_BYTES_MAX, Framer, Framing, Piece, RECORD_BYTES_MAX, Record, framing};
-pub use memory::MEMORY_MAX;
+pub use memory::{MEMORY_MAX, Memory};
 pub use output::to_json;
 pub use stream::StreamDecoder;
 

@@ -8,8 +8,11 @@ const ID_BYTES_MAX: usize = 512;
 
 /// What a decoder remembers of one stream, because later records of that stream name earlier ones by
 /// a local id only: a deleted Mastodon status, an undone like.
+///
+/// Inputs that arrive in pieces (one post per request) keep it between them: see
+/// [`crate::StreamDecoder::remembering`].
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Memory {
+pub struct Memory {
     known: BTreeMap<String, String>,
     order: VecDeque<String>,
 }

@@ -24,6 +24,16 @@ impl StreamDecoder {
         Self { kind, framer: Framer::new(kind), memory: Memory::default(), columns: Columns::Unknown }
     }
 
+    /// A decoder that knows what an earlier one of the same source remembered.
+    pub fn remembering(kind: SourceKind, memory: Memory) -> Self {
+        Self { memory, ..Self::new(kind) }
+    }
+
+    /// What was learned, for the next decoder of the same source.
+    pub fn into_memory(self) -> Memory {
+        self.memory
+    }
+
     /// Takes the next bytes; gives what every record that is now whole became.
     pub fn push(&mut self, chunk: &[u8], ctx: &DecodeContext<'_>) -> Decoded {
         self.run(ctx, |framer, each| framer.push(chunk, each))

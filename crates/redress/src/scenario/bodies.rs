@@ -77,44 +77,83 @@ fn status_json(at: Timestamp, status: &Status<'_>) -> Value {
     })
 }
 
-pub(super) fn bluesky(at: Timestamp, author: u32, number: u64, language: &str, text: &str) -> Arrival {
-    let rkey = format!("3k{number:011}");
+/// A post on Bluesky.
+#[derive(Debug, Clone)]
+pub(super) struct Skeet<'a> {
+    pub(super) did: &'a str,
+    pub(super) number: u64,
+    pub(super) language: &'a str,
+    pub(super) text: &'a str,
+    /// Who wrote the post it answers, and its number.
+    pub(super) reply_to: Option<(&'a str, u64)>,
+}
+
+pub(super) fn did(author: u32) -> String {
+    format!("did:plc:scenario{author:06}")
+}
+
+pub(super) fn bluesky(at: Timestamp, post: &Skeet<'_>) -> Arrival {
+    let rkey = |number: u64| format!("3k{number:011}");
+    let cid = |number: u64| format!("bafyreiscenario{number:011}");
+    let mut record = json!({
+        "$type": "app.bsky.feed.post",
+        "createdAt": at.to_string(),
+        "langs": [post.language],
+        "text": post.text,
+    });
+    if let Some((did, number)) = post.reply_to {
+        let parent = json!({"uri": format!("at://{did}/app.bsky.feed.post/{}", rkey(number)), "cid": cid(number)});
+        record["reply"] = json!({"root": parent, "parent": parent});
+    }
+    let rkey = rkey(post.number);
     let event = json!({
-        "did": format!("did:plc:scenario{author:06}"),
+        "did": post.did,
         "time_us": at.as_micros(),
         "kind": "commit",
         "commit": {
             "rev": rkey, "operation": "create", "collection": "app.bsky.feed.post", "rkey": rkey,
-            "cid": format!("bafyreiscenario{number:011}"),
-            "record": {
-                "$type": "app.bsky.feed.post",
-                "createdAt": at.to_string(),
-                "langs": [language],
-                "text": text,
-            },
+            "cid": cid(post.number),
+            "record": record,
         },
     });
     Arrival { at, kind: SourceKind::BlueskyJetstream, instance: "", body: format!("{event}\n").into_bytes() }
 }
 
-pub(super) fn x_v2(at: Timestamp, author: u32, number: u64, followers: u64, language: &str, text: &str) -> Arrival {
-    let id = (1_760_000_000_000_000_000 + number).to_string();
+/// A post on X.
+#[derive(Debug, Clone)]
+pub(super) struct Tweet<'a> {
+    pub(super) author: u64,
+    pub(super) username: &'a str,
+    pub(super) followers: u64,
+    pub(super) number: u64,
+    pub(super) language: &'a str,
+    pub(super) text: &'a str,
+    /// The number of the post it answers.
+    pub(super) reply_to: Option<u64>,
+}
+
+pub(super) fn x_v2(at: Timestamp, post: &Tweet<'_>) -> Arrival {
+    let id = |number: u64| (1_760_000_000_000_000_000 + number).to_string();
+    let mut data = json!({
+        "id": id(post.number),
+        "author_id": post.author.to_string(),
+        "conversation_id": id(post.reply_to.unwrap_or(post.number)),
+        "edit_history_tweet_ids": [id(post.number)],
+        "created_at": at.to_string(),
+        "lang": post.language,
+        "text": escape(post.text),
+        "public_metrics": {"retweet_count": 0, "reply_count": 0, "like_count": 0, "quote_count": 0},
+    });
+    if let Some(parent) = post.reply_to {
+        data["referenced_tweets"] = json!([{"type": "replied_to", "id": id(parent)}]);
+    }
     let event = json!({
-        "data": {
-            "id": id,
-            "author_id": author.to_string(),
-            "conversation_id": id,
-            "edit_history_tweet_ids": [id],
-            "created_at": at.to_string(),
-            "lang": language,
-            "text": escape(text),
-            "public_metrics": {"retweet_count": 0, "reply_count": 0, "like_count": 0, "quote_count": 0},
-        },
+        "data": data,
         "includes": {"users": [{
-            "id": author.to_string(),
-            "username": format!("person{author}"),
-            "name": format!("Person {author}"),
-            "public_metrics": {"followers_count": followers},
+            "id": post.author.to_string(),
+            "username": post.username,
+            "name": post.username,
+            "public_metrics": {"followers_count": post.followers},
         }]},
     });
     Arrival { at, kind: SourceKind::XV2, instance: "", body: format!("{event}\n").into_bytes() }

@@ -7,7 +7,7 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 
-use super::bodies::{self, MASTODON_HOST, Person, Status};
+use super::bodies::{self, MASTODON_HOST, Person, Skeet, Status, Tweet};
 use super::texts::{self, Mood, Phrases};
 use super::{Arrival, Brand, Scenario};
 
@@ -43,10 +43,15 @@ pub(super) fn build(starts_at: Timestamp, seed: u64) -> Scenario {
 }
 
 fn brands() -> Vec<Brand> {
-    let brand = |id: &str, name, account: &str| Brand {
+    let brand = |id: &str, name, handle: &'static str| Brand {
         id: BrandId::slugify(id),
         name,
-        accounts: vec![format!("mastodon:{MASTODON_HOST}:{account}")],
+        handle,
+        accounts: vec![
+            format!("mastodon:{MASTODON_HOST}:{handle}"),
+            format!("bluesky-jetstream::did:plc:{handle}"),
+            format!("x-v2::{}", x_account(handle)),
+        ],
     };
     vec![
         brand("borealis-air", "Borealis Air", "borealisair"),
@@ -57,52 +62,113 @@ fn brands() -> Vec<Brand> {
     ]
 }
 
+/// The brand's number on X: far from everybody else's.
+fn x_account(handle: &str) -> u64 {
+    900_000_000 + handle.bytes().fold(0, |sum, b| sum * 31 % 99_991 + u64::from(b))
+}
+
 fn background(rng: &mut StdRng, seed: u64, starts_at: Timestamp, brands: &[Brand]) -> Vec<Arrival> {
     let per_second = BACKGROUND_POSTS as f64 / SPAN_S as f64;
     let rhythm = Rhythmic { day: 0.6, wander: 0.15, ..Rhythmic::default() };
     let times = simulate::background(seed, per_second, starts_at.as_seconds(), SPAN_S, &rhythm, &[]);
-    let mut number = 0;
-    times
-        .into_iter()
-        .map(|at_s| {
-            number += 1;
-            let at = Timestamp::from_micros(at_s * 1_000_000 + rng.random_range(0..1_000_000));
-            let brand = brands[weighted(rng, &[40, 18, 16, 14, 12])].name;
-            let phrases = texts::LANGUAGES[weighted(rng, &texts::LANGUAGES.map(|(_, weight)| weight))].0;
-            let mood = [Mood::Chatter, Mood::Praise, Mood::Question, Mood::Complaint][weighted(rng, &[62, 14, 16, 8])];
-            let text = texts::write(rng, phrases, mood, brand);
-            let author = rng.random_range(0..40_000);
-            match rng.random_range(0..10) {
-                0..5 => mastodon_post(rng, at, number, author, phrases, &text),
-                5..8 => bodies::bluesky(at, author, number, phrases.language, &text),
-                _ => bodies::x_v2(at, author, number, followers(rng), phrases.language, &text),
-            }
-        })
-        .collect()
+    let mut told = Vec::new();
+    for (number, at_s) in times.into_iter().enumerate() {
+        let at = Timestamp::from_micros(at_s * 1_000_000 + rng.random_range(0..1_000_000));
+        let brand = &brands[weighted(rng, &[40, 18, 16, 14, 12])];
+        let phrases = texts::LANGUAGES[weighted(rng, &texts::LANGUAGES.map(|(_, weight)| weight))].0;
+        let mood = [Mood::Chatter, Mood::Praise, Mood::Question, Mood::Complaint][weighted(rng, &[64, 15, 16, 5])];
+        let author = rng.random_range(0..40_000);
+        let place = [Place::Mastodon, Place::Bluesky, Place::X][weighted(rng, &[5, 3, 2])];
+        let post = Post { number: number as u64 * 2, author, phrases, place, followers: followers(rng) };
+        told.push(post.say(at, &texts::write(rng, phrases, mood, brand.name)));
+        // Care teams are at work: most complaints are answered within the hour, some never.
+        if mood == Mood::Complaint && rng.random_bool(0.85) {
+            let later = at.plus_millis(rng.random_range(4 * 60_000..26 * 60_000));
+            told.push(post.answered_by(later, brand, &texts::write(rng, phrases, Mood::Answer, brand.name)));
+        }
+    }
+    told
 }
 
-fn mastodon_post(
-    rng: &mut StdRng,
-    at: Timestamp,
+#[derive(Debug, Clone, Copy)]
+enum Place {
+    Mastodon,
+    Bluesky,
+    X,
+}
+
+/// One post of the background; its answer has the next number.
+struct Post {
     number: u64,
     author: u32,
-    phrases: &Phrases,
-    text: &str,
-) -> Arrival {
-    let author = person(author, followers(rng));
-    let status =
-        Status { id: status_id(number), author: &author, text, language: phrases.language, reply_to: None, is_direct: false };
-    bodies::mastodon(at, &status)
+    phrases: &'static Phrases,
+    place: Place,
+    followers: u64,
+}
+
+impl Post {
+    fn say(&self, at: Timestamp, text: &str) -> Arrival {
+        match self.place {
+            Place::Mastodon => self.status(at, &person(self.author, self.followers), self.number, text, None),
+            Place::Bluesky => self.skeet(at, &bodies::did(self.author), self.number, text, None),
+            Place::X => {
+                let username = format!("person{}", self.author);
+                self.tweet(at, u64::from(self.author), &username, self.followers, self.number, text, None)
+            }
+        }
+    }
+
+    fn answered_by(&self, at: Timestamp, brand: &Brand, text: &str) -> Arrival {
+        let number = self.number + 1;
+        match self.place {
+            Place::Mastodon => {
+                let account =
+                    Person { name: brand.handle.to_owned(), display_name: brand.name.to_owned(), followers: 20_000 };
+                self.status(at, &account, number, text, Some(status_id(self.number)))
+            }
+            Place::Bluesky => {
+                let asker = bodies::did(self.author);
+                let own = format!("did:plc:{}", brand.handle);
+                self.skeet(at, &own, number, text, Some((&asker, self.number)))
+            }
+            Place::X => self.tweet(at, x_account(brand.handle), brand.handle, 20_000, number, text, Some(self.number)),
+        }
+    }
+
+    fn status(&self, at: Timestamp, author: &Person, number: u64, text: &str, reply_to: Option<u64>) -> Arrival {
+        let language = self.phrases.language;
+        let status = Status { id: status_id(number), author, text, language, reply_to, is_direct: false };
+        bodies::mastodon(at, &status)
+    }
+
+    fn skeet(&self, at: Timestamp, did: &str, number: u64, text: &str, reply_to: Option<(&str, u64)>) -> Arrival {
+        bodies::bluesky(at, &Skeet { did, number, language: self.phrases.language, text, reply_to })
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "each is one field of the post")]
+    fn tweet(
+        &self,
+        at: Timestamp,
+        author: u64,
+        username: &str,
+        followers: u64,
+        number: u64,
+        text: &str,
+        reply_to: Option<u64>,
+    ) -> Arrival {
+        let language = self.phrases.language;
+        bodies::x_v2(at, &Tweet { author, username, followers, number, language, text, reply_to })
+    }
 }
 
 /// A song that people pass on: slow at first, thousands in a day if nobody does anything.
 fn spreading(root_followers: u64) -> ThreadParams {
     ThreadParams {
         root_followers,
-        infectiousness: 0.012,
-        freshness_s: 6.0 * 3_600.0,
-        waiting: 0.35,
-        followers_median: 120.0,
+        infectiousness: 0.006,
+        freshness_s: 2.0 * 3_600.0,
+        waiting: 0.6,
+        followers_median: 100.0,
         rhythm: 0.0,
         span_s: SPAN_S - moment::PUBLISHES,
         reactions_max: 6_000,
@@ -113,7 +179,7 @@ fn spreading(root_followers: u64) -> ThreadParams {
 /// The customer, the brand, and everybody who joins in.
 fn story(rng: &mut StdRng, seed: u64, starts_at: Timestamp) -> Vec<Arrival> {
     let at = |s: i64| starts_at.plus_millis(s * 1_000);
-    let marek = Person { name: "marek_strings".into(), display_name: "Marek Holt".into(), followers: 412 };
+    let marek = Person { name: "marek_strings".into(), display_name: "Marek Holt".into(), followers: 2_900 };
     let brand = Person { name: "borealisair".into(), display_name: "Borealis Air".into(), followers: 48_200 };
     let say = |id, author, text, reply_to, is_direct| Status { id, author, text, language: "en", reply_to, is_direct };
 

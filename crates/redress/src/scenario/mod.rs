@@ -38,6 +38,8 @@ pub struct Brand {
     pub id: BrandId,
     /// The name people use, which is also the word listened for.
     pub name: &'static str,
+    /// Its handle, the same everywhere.
+    pub handle: &'static str,
     /// The keys of its own accounts.
     pub accounts: Vec<String>,
 }

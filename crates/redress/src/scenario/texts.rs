@@ -13,6 +13,8 @@ pub(super) enum Mood {
     Complaint,
     /// An answer to somebody else's complaint: "the same happened to me".
     JoiningIn,
+    /// The brand answers.
+    Answer,
 }
 
 /// One language's phrases. `{brand}` is the only slot.
@@ -24,6 +26,7 @@ pub(super) struct Phrases {
     questions: &'static [&'static str],
     complaints: &'static [&'static str],
     joining_in: &'static [&'static str],
+    answers: &'static [&'static str],
     closers: &'static [&'static str],
 }
 
@@ -88,6 +91,13 @@ pub(super) const ENGLISH: Phrases = Phrases {
         "how hard is it to say sorry, {brand}?",
         "everyone please listen to this. {brand} breaks guitars and does not care",
     ],
+    answers: &[
+        "We are sorry about this. A colleague is looking into it right now and will write to you within the hour.",
+        "That should not have happened, please accept our apology. Could you send us your booking number in a private message?",
+        "Thank you for telling us, and sorry for the trouble. We have put it right and the money is on its way.",
+        "We understand your anger. The cause was a fault on our side; we are repairing it today.",
+        "Sorry for the wait! We have found your parcel, it arrives tomorrow morning.",
+    ],
     closers: &["", "", "", "", "!", " 🙂", " smh", " …", " anyway", " #monday"],
 };
 
@@ -134,6 +144,12 @@ pub(super) const ITALIAN: Phrases = Phrases {
         "ascoltate la canzone, {brand} dovrebbe chiedere scusa subito",
         "mai più un volo con {brand} dopo questa",
     ],
+    answers: &[
+        "Ci dispiace molto. Una collega sta verificando e le scriverà entro un'ora.",
+        "Ha ragione, non doveva succedere. Ci manda il numero di pratica in privato?",
+        "Grazie della segnalazione e ci scusi: il rimborso parte oggi.",
+        "Ci scusiamo per l'attesa, il guasto è nostro e lo stiamo sistemando.",
+    ],
     closers: &["", "", "", "!", " 😅", " boh", " …", " vabbè"],
 };
 
@@ -179,6 +195,12 @@ pub(super) const RUSSIAN: Phrases = Phrases {
         "песня огонь, а {brand} должно быть стыдно",
         "после такого с {brand} больше не лечу",
     ],
+    answers: &[
+        "Нам очень жаль. Коллега уже разбирается и напишет вам в течение часа.",
+        "Приносим извинения, так быть не должно. Пришлите, пожалуйста, номер заказа в личные сообщения.",
+        "Спасибо, что написали. Ошибка наша, деньги вернём сегодня.",
+        "Извините за ожидание, мастер приедет завтра утром.",
+    ],
     closers: &["", "", "", "!", " )", " …", " вот так"],
 };
 
@@ -218,6 +240,11 @@ pub(super) const JAPANESE: Phrases = Phrases {
         "これは拡散すべき。{brand}ひどい",
         "歌が最高。{brand}は謝るべき",
     ],
+    answers: &[
+        "ご不便をおかけし申し訳ございません。担当者が確認し、一時間以内にご連絡いたします。",
+        "このたびは誠に申し訳ございません。お手数ですが、ご予約番号をメッセージでお送りください。",
+        "ご連絡ありがとうございます。本日中に返金の手続きをいたします。",
+    ],
     closers: &["", "", "", "。", "！", "…", "笑"],
 };
 
@@ -233,8 +260,12 @@ pub(super) fn write(rng: &mut impl Rng, phrases: &Phrases, mood: Mood, brand: &s
         Mood::Question => phrases.questions,
         Mood::Complaint => phrases.complaints,
         Mood::JoiningIn => phrases.joining_in,
+        Mood::Answer => phrases.answers,
     };
     let one = |rng: &mut _, list: &'static [&'static str]| *list.choose(rng).unwrap_or(&"");
+    if mood == Mood::Answer {
+        return one(rng, bodies).to_owned();
+    }
     let opener = one(rng, phrases.openers);
     let body = one(rng, bodies).replace("{brand}", brand);
     let closer = one(rng, phrases.closers);

@@ -20,6 +20,7 @@ use contracts::ingest::v1::ingest_service_client::IngestServiceClient;
 use model::{BrandId, SourceKind, Timestamp};
 use runtime::brands::Brand;
 use runtime::{Clock, EventClock, RealClock, ScaledClock};
+use tokio::signal::unix::{SignalKind, signal};
 
 use self::progress::Follower;
 use self::system::{Setup, System};
@@ -94,13 +95,13 @@ pub async fn run(args: DevArgs) -> anyhow::Result<ExitCode> {
     let setup = Setup { data: args.data.clone(), listen: args.listen, brands, names_brands, clock: clock.clone(), live };
     let system = System::start(setup).await?;
     println!("Redress is running. The console: http://{}", system.console);
+    println!("gRPC: {}", system.addresses());
     let follower = Follower::start(&system, clock.clone());
 
     let feeding = feed_world(world, &args, &system, clock.clone(), event_clock, &follower);
-    let interrupted = tokio::signal::ctrl_c();
     let outcome = tokio::select! {
         tally = feeding => Some(tally?),
-        _ = interrupted => None,
+        () = interrupted() => None,
         broken = system.broken() => return Err(broken),
     };
     let mut code = ExitCode::SUCCESS;
@@ -111,7 +112,7 @@ pub async fn run(args: DevArgs) -> anyhow::Result<ExitCode> {
         if !args.exit_when_done {
             follower.note(&format!("The page stays up at http://{} until Ctrl-C.", system.console));
             tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
+                () = interrupted() => {}
                 broken = system.broken() => return Err(broken),
             }
         }
@@ -119,6 +120,18 @@ pub async fn run(args: DevArgs) -> anyhow::Result<ExitCode> {
     follower.stop();
     system.stop().await?;
     Ok(code)
+}
+
+/// Somebody wants an end: Ctrl-C, or a polite kill.
+async fn interrupted() {
+    let mut terminated = match signal(SignalKind::terminate()) {
+        Ok(terminated) => terminated,
+        Err(_) => return std::future::pending().await,
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminated.recv() => {}
+    }
 }
 
 /// What is to be heard, and about whom.
@@ -146,7 +159,7 @@ fn told(brand: &scenario::Brand) -> Brand {
     Brand {
         id: brand.id.to_string(),
         words: vec![format!("\"{}\"", brand.name)],
-        handles: vec![brand.accounts.first().and_then(|a| a.rsplit(':').next()).unwrap_or_default().to_owned()],
+        handles: vec![brand.handle.to_owned()],
         accounts: brand.accounts.clone(),
         time_zone: "Europe/Berlin".to_owned(),
     }

@@ -1,17 +1,17 @@
 //! The people of a story: somebody on call who takes the page, somebody in care who answers and promises.
 //! They see what people see, through the services' gRPC, and do what people do there.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use contracts::alert::v1::alert_service_client::AlertServiceClient;
 use contracts::alert::v1::{AcknowledgeRequest, EpisodeChange, Trigger, WatchRequest};
 use contracts::response::v1::response_service_client::ResponseServiceClient;
-use contracts::response::v1::{self as response, AssignRequest, Case, CaseChange, KeepRequest, PromiseRequest};
+use contracts::response::v1::{self as response, AssignRequest, Case, CaseChange, GetCaseRequest, KeepRequest, PromiseRequest};
 use model::BrandId;
 use runtime::Clock;
 use runtime::net::Link;
-use std::sync::Arc;
 
 use super::system::System;
 use crate::scenario::Scenario;
@@ -103,7 +103,8 @@ impl Care {
             let Some(event) = change.event else { continue };
             let Some(case) = event.case.clone() else { continue };
             match event.change() {
-                CaseChange::CustomerSpoke if taken.is_none() && went_public(&case) => {
+                // Changes carry no words; whether he went public is in the case itself.
+                CaseChange::CustomerSpoke if taken.is_none() && self.went_public(&case.case_id).await? => {
                     taken = Some(case.case_id.clone());
                     self.clock.sleep(25 * MINUTE).await;
                     self.assign(&case).await?;
@@ -122,6 +123,14 @@ impl Care {
             }
         }
         Ok(())
+    }
+
+    /// A customer who first wrote privately and then in public.
+    async fn went_public(&mut self, case_id: &bytes::Bytes) -> anyhow::Result<bool> {
+        let request = GetCaseRequest { case_id: case_id.clone() };
+        let case = self.cases.get_case(request).await?.into_inner().case.unwrap_or_default();
+        let spoke = |is_public| case.messages.iter().any(move |m| m.side == "customer" && m.is_public == is_public);
+        Ok(spoke(false) && spoke(true))
     }
 
     async fn assign(&mut self, case: &Case) -> anyhow::Result<()> {
@@ -161,10 +170,4 @@ impl Care {
         self.cases.keep(request).await.context("cannot keep the promise")?;
         Ok(())
     }
-}
-
-/// A customer who first wrote privately and then in public.
-fn went_public(case: &Case) -> bool {
-    let by_customer = |is_public| case.messages.iter().any(move |m| m.side == "customer" && m.is_public == is_public);
-    by_customer(false) && by_customer(true)
 }

@@ -1,5 +1,6 @@
 //! What the terminal shows: one line that is always current, and one line per important event.
 
+use std::collections::BTreeSet;
 use std::io::IsTerminal as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -149,7 +150,7 @@ impl Summary {
             tokio::time::sleep(TICK).await;
             let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
             let line = format!(
-                "{}  {} understood, {} pages, {} cases, {} promises of time broken",
+                "{}  {} understood, {} pages, {} cases, {} clocks run out",
                 time(self.clock.now().as_micros()),
                 self.account.hop("classify").total(),
                 read(&self.counts.pages),
@@ -213,6 +214,7 @@ impl Teller {
 
     async fn follow_cases(self, mut client: ResponseServiceClient<runtime::net::Link>) {
         let mut resume_token = String::new();
+        let mut followed = BTreeSet::new();
         loop {
             let request =
                 response::WatchRequest { from_start: resume_token.is_empty(), resume_token: resume_token.clone(), ..Default::default() };
@@ -221,7 +223,10 @@ impl Teller {
                 while let Ok(Some(change)) = changes.message().await {
                     resume_token = change.resume_token;
                     if let Some(event) = change.event {
-                        self.tell_case(&event);
+                        if event.change() == CaseChange::Opened && is_private(&mut client, &event).await {
+                            followed.insert(case_of(&event));
+                        }
+                        self.tell_case(&event, followed.contains(&case_of(&event)));
                     }
                 }
             }
@@ -229,10 +234,10 @@ impl Teller {
         }
     }
 
-    /// Cases are many; a line is due where somebody acted, or should have.
-    fn tell_case(&self, event: &CaseEvent) {
+    /// Cases are many; a line is due where somebody acted, or wrote to us alone.
+    fn tell_case(&self, event: &CaseEvent, is_followed: bool) {
         let Some(case) = &event.case else { return };
-        let worth_a_line = case.severity >= 3 || !case.assignee.is_empty() || !case.promises.is_empty();
+        let worth_a_line = is_followed || !case.assignee.is_empty() || !case.promises.is_empty();
         let word = match event.change() {
             CaseChange::Opened => {
                 self.counts.cases.fetch_add(1, Ordering::Relaxed);
@@ -242,6 +247,7 @@ impl Teller {
                 self.counts.breaches.fetch_add(1, Ordering::Relaxed);
                 "OVERDUE "
             }
+            CaseChange::CustomerSpoke => "customer",
             CaseChange::BrandAnswered => "answered",
             CaseChange::Assigned => "assigned",
             CaseChange::Promised => "promised",
@@ -258,4 +264,15 @@ impl Teller {
         let customer = if case.customer_handle.is_empty() { &case.customer_key } else { &case.customer_handle };
         say(&self.bar, &format!("{}  {word} {} and {}: {}", time(event.at_us), case.brand, cut(customer, 30), cut(&event.reason, 140)));
     }
+}
+
+fn case_of(event: &CaseEvent) -> bytes::Bytes {
+    event.case.as_ref().map(|case| case.case_id.clone()).unwrap_or_default()
+}
+
+/// Whether the customer wrote to the brand alone; changes carry no words, so the case itself is asked.
+async fn is_private(client: &mut ResponseServiceClient<runtime::net::Link>, event: &CaseEvent) -> bool {
+    let request = response::GetCaseRequest { case_id: case_of(event) };
+    let Ok(answer) = client.get_case(request).await else { return false };
+    answer.into_inner().case.is_some_and(|case| case.messages.iter().any(|m| !m.is_public))
 }

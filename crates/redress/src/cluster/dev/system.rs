@@ -85,9 +85,9 @@ impl System {
             console: setup.listen,
             clock: setup.clock.clone(),
             parts: parts.clone(),
-            ingest: free_port()?,
-            alert: free_port()?,
-            response: free_port()?,
+            ingest: port(7701)?,
+            alert: port(7704)?,
+            response: port(7705)?,
             broken,
             services: Vec::new(),
             _scratch: scratch,
@@ -105,7 +105,7 @@ impl System {
         };
         let shared: Arc<dyn Log> = log.clone();
 
-        let classify = classify::Config { listen: free_port()?, ..classify::Config::default() };
+        let classify = classify::Config { listen: port(7703)?, ..classify::Config::default() };
         let deps = classify::Deps { log: shared.clone(), parts: parts.clone() };
         system.services.push(start("classify", Box::pin(classify::run(classify, deps))));
 
@@ -156,6 +156,11 @@ impl System {
         let mut broken = self.broken.clone();
         let why = broken.wait_for(Option::is_some).await.ok().and_then(|why| why.clone());
         anyhow::anyhow!("{}", why.unwrap_or_else(|| "a service is gone".to_owned()))
+    }
+
+    /// Where the services answer over gRPC, for people who want to ask them.
+    pub(super) fn addresses(&self) -> String {
+        format!("ingest http://{}, alert http://{}, response http://{}", self.ingest, self.alert, self.response)
     }
 
     pub(super) fn ingest_link(&self) -> anyhow::Result<Link> {
@@ -256,8 +261,11 @@ async fn maintain(log: Arc<EmbeddedLog>, parts: Parts) {
     }
 }
 
-/// A port nobody uses; between this and its use somebody could take it, which the service then says.
-fn free_port() -> anyhow::Result<SocketAddr> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port on this machine")?;
+/// The usual port of a service, or any free one when somebody uses that; between this and its use somebody
+/// could take it, which the service then says.
+fn port(usual: u16) -> anyhow::Result<SocketAddr> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, usual))
+        .or_else(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
+        .context("no free port on this machine")?;
     Ok(listener.local_addr()?)
 }

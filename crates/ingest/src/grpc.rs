@@ -4,10 +4,12 @@ use contracts::ingest::v1 as wire;
 use contracts::ingest::v1::ingest_service_server::IngestService;
 use futures::{Stream, StreamExt as _};
 use model::{SourceKind, Timestamp, Transport};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::config::csv_map;
-use crate::intake::{Ended, Intake, refusal};
+use crate::intake::{Ended, Intake, Room, refusal};
 use crate::step::{Body, Prepared};
 
 /// The largest body, in bytes.
@@ -97,6 +99,33 @@ fn outcome(ended: Ended) -> wire::ItemOutcome {
     }
 }
 
+/// Requests that arrived together, decoded.
+struct Group {
+    decoded: Result<Vec<Ready>, Status>,
+    /// The stream broke behind them.
+    broken: Option<Status>,
+    /// Given back when they are confirmed.
+    room: Option<Room>,
+}
+
+async fn decode_group(intake: &Intake, arrived: Vec<Result<wire::PublishRequest, Status>>) -> Group {
+    let mut broken = None;
+    let mut requests = Vec::with_capacity(arrived.len());
+    for request in arrived {
+        match request {
+            Ok(request) => requests.push(request),
+            Err(status) => broken = Some(status),
+        }
+    }
+    let room = intake.room(requests.iter().map(|r| r.body.len()).sum()).await;
+    let intake = intake.clone();
+    let decoding = tokio::task::spawn_blocking(move || {
+        requests.into_iter().map(|request| prepare(&intake, request)).collect::<Vec<_>>()
+    });
+    let decoded = decoding.await.map_err(|_| Status::internal("decoding broke off"));
+    Group { decoded, broken, room }
+}
+
 #[tonic::async_trait]
 impl IngestService for Service {
     async fn publish(
@@ -131,32 +160,26 @@ impl IngestService for Service {
         request: Request<Streaming<wire::PublishRequest>>,
     ) -> Result<Response<Self::PublishStreamStream>, Status> {
         let (preparing, confirming) = (self.intake.clone(), self.intake.clone());
-        // Whatever has arrived is confirmed together; the next group is decoded meanwhile, and more is
-        // read only when there is room.
-        let groups = request.into_inner().ready_chunks(TOGETHER_MAX).map(move |group| {
-            let intake = preparing.clone();
-            async move {
-                let mut broken = None;
-                let mut requests = Vec::with_capacity(group.len());
-                for request in group {
-                    match request {
-                        Ok(request) => requests.push(request),
-                        Err(status) => broken = Some(status),
-                    }
+        // Whatever has arrived is confirmed together; the next groups are decoded meanwhile, one after the
+        // other because later bodies may need what earlier ones said, and more is read only when there is
+        // room.
+        let (ready, groups) = mpsc::channel(AHEAD);
+        let mut requests = request.into_inner().ready_chunks(TOGETHER_MAX);
+        tokio::spawn(async move {
+            while let Some(group) = requests.next().await {
+                let decoded = decode_group(&preparing, group).await;
+                // A caller that is gone reads no answers; what was not confirmed it sends again.
+                if ready.send(decoded).await.is_err() {
+                    return;
                 }
-                let room = intake.room(requests.iter().map(|r| r.body.len()).sum()).await;
-                let decoding = tokio::task::spawn_blocking(move || {
-                    requests.into_iter().map(|request| prepare(&intake, request)).collect::<Vec<_>>()
-                });
-                (decoding.await, broken, room)
             }
         });
-        let responses = groups.buffered(AHEAD).then(move |(decoded, broken, room)| {
+        let responses = ReceiverStream::new(groups).then(move |Group { decoded, broken, room }| {
             let intake = confirming.clone();
             async move {
                 let mut responses: Vec<Result<_, Status>> = match decoded {
                     Ok(group) => confirm(&intake, group).await.into_iter().map(Ok).collect(),
-                    Err(_) => vec![Err(Status::internal("decoding broke off"))],
+                    Err(status) => vec![Err(status)],
                 };
                 drop(room);
                 responses.extend(broken.map(Err));

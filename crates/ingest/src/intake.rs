@@ -39,6 +39,9 @@ const MEMORIES_MAX: usize = 256;
 #[derive(Clone)]
 pub struct Intake(Arc<Inner>);
 
+/// By kind, connector and instance.
+type Memories = BTreeMap<(SourceKind, String, String), Arc<Mutex<Memory>>>;
+
 struct Inner {
     publisher: Arc<dyn Publisher>,
     clock: Arc<dyn Clock>,
@@ -47,8 +50,8 @@ struct Inner {
     connectors: BTreeMap<String, Connector>,
     matching: Matching,
     known: Mutex<Known>,
-    /// What sources told that name earlier posts by local ids, by kind, connector and instance.
-    memories: Mutex<BTreeMap<(SourceKind, String, String), Arc<Mutex<Memory>>>>,
+    /// What sources told that name earlier posts by local ids.
+    memories: Mutex<Memories>,
     coverage: CoverageBook,
     under_way: Arc<Semaphore>,
     under_way_max: usize,

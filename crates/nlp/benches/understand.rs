@@ -1,7 +1,9 @@
 //! What understanding a post costs, beside a plain hash of the same bytes.
 #![allow(missing_docs)]
 
-use criterion::{Criterion, Throughput, black_box, criterion_group, criterion_main};
+use std::hint::black_box;
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use nlp::train::phrases::Phrases;
 use nlp::{Hint, Model, Scratch};
 use xxhash_rust::xxh3::xxh3_64;

@@ -80,7 +80,8 @@ impl Model {
 
         let at = scratch.features_for(part.spec);
         let share = |features: usize| 1.0 / (features.max(1) as f32).sqrt();
-        let (words, chars) = (share(scratch.features[at].1.words.len()), share(scratch.features[at].1.chars.len()));
+        let (words, chars) =
+            (share(scratch.features[at].1.words.len()), share(scratch.features[at].1.chars.len()));
         let prepared = &scratch.prepared;
         let slopes = &mut scratch.slopes;
         slopes.clear();

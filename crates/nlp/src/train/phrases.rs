@@ -124,20 +124,18 @@ impl Writer<'_> {
 
     fn one(&mut self) -> Written {
         let mut written = match self.random.below(100) {
-            0..38 => self.complaint(),
-            38..42 => self.reproach(),
-            42..51 => self.plain(&["pr"], Some(2), Some(false), None, &[]),
-            51..55 => self.plain(&["hn"], Some(2), Some(false), None, &[]),
-            55..60 => self.plain(&["th"], Some(2), Some(false), None, &[Task::Thanks]),
-            60..64 => self.plain(&["wb"], Some(2), Some(false), None, &[Task::WonBack]),
-            64..69 => self.plain(&["q"], Some(1), Some(false), Some("other"), &[]),
-            69..73 => self.plain(&["nw"], Some(1), Some(false), None, &[]),
-            73..75 => self.plain(&["jk"], None, Some(false), Some("other"), &[]),
-            75..80 => self.plain(&["ng"], Some(0), Some(false), Some("other"), &[]),
-            80..85 => self.plain(&["nt"], Some(1), Some(false), Some("other"), &[]),
-            85..89 => self.plain(&["sp"], None, Some(false), Some("other"), &[Task::Spam]),
-            89..95 => self.reply(),
-            95..98 => self.plain(&["s+"], Some(2), Some(false), None, &[]),
+            0..32 => self.complaint(),
+            32..36 => self.reproach(),
+            36..52 => self.plain(&["pr", "pr", "s+", "hn"], Some(2), Some(false), None, &[]),
+            52..57 => self.plain(&["th"], Some(2), Some(false), None, &[Task::Thanks]),
+            57..61 => self.plain(&["wb"], Some(2), Some(false), None, &[Task::WonBack]),
+            61..66 => self.plain(&["q"], Some(1), Some(false), Some("other"), &[]),
+            66..70 => self.plain(&["nw"], Some(1), Some(false), None, &[]),
+            70..72 => self.plain(&["jk"], None, Some(false), Some("other"), &[]),
+            72..77 => self.plain(&["ng"], Some(0), Some(false), Some("other"), &[]),
+            77..84 => self.plain(&["nt"], Some(1), Some(false), Some("other"), &[]),
+            84..88 => self.plain(&["sp"], None, Some(false), Some("other"), &[Task::Spam]),
+            88..95 => self.reply(),
             _ => self.plain(&["s-"], Some(0), None, None, &[]),
         };
         let mood = match written.sentiment {
@@ -269,16 +267,19 @@ impl Writer<'_> {
         topic: Option<&'static str>,
         acts: &[Task],
     ) -> Written {
-        let section = self.choose(sections);
-        let mut pieces = vec![self.phrase(section)];
-        if self.chance(0.3) || section.starts_with('s') && self.chance(0.6) {
-            let second = self.phrase(section);
-            if second != pieces[0] {
-                pieces.push(second);
+        // Praise and chatter come as long as complaints do: length must not tell them apart.
+        let first = self.choose(sections);
+        let mut pieces = vec![self.phrase(first)];
+        let more = self.choose(&[0, 0, 0, 1, 1, 2, 3]);
+        for _ in 0..more {
+            let section = self.choose(sections);
+            let piece = self.phrase(section);
+            if !pieces.contains(&piece) {
+                pieces.push(piece);
             }
         }
         let mut acts = acts.to_vec();
-        if section == "pr" && self.chance(0.2) {
+        if first == "pr" && self.chance(0.2) {
             pieces.push(self.phrase("th"));
             acts.push(Task::Thanks);
         }

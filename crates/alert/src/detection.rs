@@ -24,6 +24,8 @@ const REFRESH_S: i64 = 10;
 const EVIDENCE_MAX: usize = 5;
 /// Evidence older than this many event seconds is no longer shown with a new rise.
 const EVIDENCE_S: i64 = 3_600;
+/// What a complaint weighs with a detector, on average: severity, arousal and reach come on top of 1.
+const COMPLAINT_WEIGHT: f32 = 1.6;
 /// Event seconds over which the usual severity of a subject is averaged.
 const SEVERITY_TAU_S: f32 = 600.0;
 /// A thread older than this cannot be forecast any more, in event seconds.
@@ -86,6 +88,8 @@ struct SubjectEntry {
     complaints: f32,
     at_s: i64,
     told_s: i64,
+    /// Complaints counted while nobody knew what is usual for the brand.
+    warmup: f32,
 }
 
 #[derive(Debug, Clone)]
@@ -187,22 +191,33 @@ impl Detectors {
             if entry.state.open_since_s().is_none() {
                 self.open.remove(&key);
             }
-            self.tell_topic(&subject, &key, &observation, now_s, rules, heard);
+            self.tell_topic(&subject, &key, &observation, now_s, heard);
         }
     }
 
     fn take_topic(&mut self, subject: &Subject, event: &TallyEvent, rules: &Rules, heard: &mut Heard) {
         let brand = subject.brand().as_str();
-        self.first_s.entry(brand.to_owned()).or_insert(event.at_s);
-        let context = self.context(brand, event.at_s, rules);
+        let first_s = *self.first_s.entry(brand.to_owned()).or_insert(event.at_s);
+        let mut context = self.context(brand, event.at_s, rules);
         let entry = self.subjects.entry(event.subject.clone()).or_default();
         entry.note(event);
+        let warmup_s = rules.detect.warmup_s;
+        if event.at_s - first_s < warmup_s {
+            entry.warmup += event.complaints_milli as f32 / 1_000.0;
+            return;
+        }
+        // A detector that began without a notion of usual would call the first hour a rise, and never
+        // learn from it; so what was counted meanwhile is what it starts from.
+        if entry.state.last_s().is_none() && entry.warmup > 0.0 {
+            let level_per_s = entry.warmup * COMPLAINT_WEIGHT / warmup_s.max(1) as f32;
+            context.prior = Prior { level_per_s, trust_s: warmup_s as f32, ..context.prior };
+        }
         let observation = observe(&mut entry.state, &tally::tally_of(event), &context, &rules.policy());
         match entry.state.open_since_s() {
             Some(_) => drop(self.open.insert(event.subject.clone())),
             None => drop(self.open.remove(&event.subject)),
         }
-        self.tell_topic(subject, &event.subject, &observation, event.at_s, rules, heard);
+        self.tell_topic(subject, &event.subject, &observation, event.at_s, heard);
     }
 
     fn tell_topic(
@@ -211,11 +226,8 @@ impl Detectors {
         key: &str,
         observation: &Observation,
         at_s: i64,
-        rules: &Rules,
         heard: &mut Heard,
     ) {
-        let first_s = self.first_s.get(subject.brand().as_str()).copied().unwrap_or(at_s);
-        let is_warm = at_s - first_s >= rules.detect.warmup_s;
         let Some(entry) = self.subjects.get_mut(key) else { return };
         let refresh = entry.state.open_since_s().is_some() && at_s - entry.told_s >= REFRESH_S;
         let kind = match observation.episode {
@@ -234,9 +246,7 @@ impl Detectors {
         };
         entry.told_s = at_s;
         heard.rising.push(entry.rising(subject, observation, at_s));
-        if is_warm || kind == SignalKind::Calm {
-            heard.signals.push(entry.signal(subject, kind, observation, at_s));
-        }
+        heard.signals.push(entry.signal(subject, kind, observation, at_s));
     }
 
     fn take_thread(&mut self, subject: &Subject, event: &TallyEvent, rules: &Rules, heard: &mut Heard) {
@@ -625,6 +635,8 @@ struct StoredSubject {
     at_s: i64,
     #[prost(int64, tag = "7")]
     told_s: i64,
+    #[prost(float, tag = "8")]
+    warmup: f32,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -673,6 +685,7 @@ impl Detectors {
             complaints: entry.complaints,
             at_s: entry.at_s,
             told_s: entry.told_s,
+            warmup: entry.warmup,
         });
         let threads = self.threads.iter().map(|(key, thread)| StoredThread {
             key: key.clone(),
@@ -726,6 +739,7 @@ impl Detectors {
                 complaints: subject.complaints,
                 at_s: subject.at_s,
                 told_s: subject.told_s,
+                warmup: subject.warmup,
             };
             detectors.subjects.insert(subject.key, entry);
         }

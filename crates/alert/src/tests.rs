@@ -170,6 +170,7 @@ fn a_burst_opens_an_episode_with_evidence_and_its_end_is_called_calm() {
     assert_eq!(rising.first(), Some(&SignalKind::Opened));
     assert_eq!(rising.last(), Some(&SignalKind::Calm));
     let opened = signals.iter().find(|s| s.rule == "rising-subject").unwrap();
+    assert!(opened.at >= at(7_200), "what was usual from the first hour on is no rise");
     assert!(!opened.facts.evidence.is_empty());
     assert!(opened.why.text().contains("complaints on refund"), "{}", opened.why.text());
     let spreading = kinds("spreading-thread");

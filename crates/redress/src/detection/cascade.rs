@@ -24,7 +24,7 @@ use crate::lines::{Input, Line, Refusals};
 
 Followers may be 0 or left out where they are unknown. A header `count day` as in the TiDeH cascades is skipped.
 At the end of input the remaining checkpoints assume silence.")]
-pub struct Args {
+pub(crate) struct Args {
     /// A model made by `redress train --task cascade`; the shipped one if absent
     #[arg(long, value_name = "FILE")]
     model: Option<PathBuf>,
@@ -43,7 +43,7 @@ const MODEL_BYTES_MAX: u64 = 64 << 20;
 const THREADS_MAX: usize = 100_000;
 
 /// Runs `detect cascade`.
-pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let model = match &args.model {
         None => CascadeModel::shipped(),
         Some(path) => load(path)?,
@@ -78,7 +78,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 /// Fits a model to finished threads and writes it to `out` if given; prints how well it forecasts threads it has not seen.
 ///
 /// Each of `train` is a file as for `detect cascade`, or a folder of them.
-pub fn train(train: &[PathBuf], out: Option<&Path>) -> anyhow::Result<ExitCode> {
+pub(crate) fn train(train: &[PathBuf], out: Option<&Path>) -> anyhow::Result<ExitCode> {
     let mut refusals = Refusals::default();
     let mut threads = Vec::new();
     for path in files(train)? {
@@ -105,7 +105,8 @@ pub fn train(train: &[PathBuf], out: Option<&Path>) -> anyhow::Result<ExitCode> 
 }
 
 fn load(path: &Path) -> anyhow::Result<CascadeModel> {
-    let size = std::fs::metadata(path).with_context(|| format!("cannot read model {}", path.display()))?.len();
+    let size =
+        std::fs::metadata(path).with_context(|| format!("cannot read model {}", path.display()))?.len();
     if size > MODEL_BYTES_MAX {
         bail!("model {} has {size} bytes, at most {MODEL_BYTES_MAX} are read", path.display());
     }
@@ -118,7 +119,9 @@ fn write_forecast(model: &CascadeModel, state: &ThreadState, check_s: u32) -> an
     let tenth = |value: f32| (f64::from(value) * 10.0).round() / 10.0;
     let p: Map<String, Value> = SIZES
         .iter()
-        .map(|size| (size.to_string(), json!((f64::from(forecast.p_at_least(*size as f32)) * 1e4).round() / 1e4)))
+        .map(|size| {
+            (size.to_string(), json!((f64::from(forecast.p_at_least(*size as f32)) * 1e4).round() / 1e4))
+        })
         .collect();
     let line = json!({
         "at_s": check_s,
@@ -158,7 +161,14 @@ struct ThreadReader {
 impl ThreadReader {
     fn open(path: &Path) -> anyhow::Result<Self> {
         let input = Input::open(path)?;
-        Ok(Self { name: input.name().to_owned(), input, line_number: 0, begun: false, start_s: 0.0, last_s: 0.0 })
+        Ok(Self {
+            name: input.name().to_owned(),
+            input,
+            line_number: 0,
+            begun: false,
+            start_s: 0.0,
+            last_s: 0.0,
+        })
     }
 
     /// The next post; lines that are none are named and passed over.
@@ -173,13 +183,19 @@ impl ThreadReader {
             let parsed = parse(text);
             match parsed {
                 Ok((_, Followers::Fraction)) if !self.begun => {}
-                Ok((_, Followers::Fraction)) => refusals.line(&self.name, number, "followers are no whole number"),
+                Ok((_, Followers::Fraction)) => {
+                    refusals.line(&self.name, number, "followers are no whole number")
+                }
                 Ok((seconds, Followers::Whole(followers))) if !self.begun => {
                     (self.begun, self.start_s, self.last_s) = (true, seconds, seconds);
                     return Ok(Some(Post::Original { followers }));
                 }
                 Ok((seconds, _)) if seconds < self.last_s => {
-                    refusals.line(&self.name, number, format!("the time is {} s before the previous line's", self.last_s - seconds));
+                    refusals.line(
+                        &self.name,
+                        number,
+                        format!("the time is {} s before the previous line's", self.last_s - seconds),
+                    );
                 }
                 Ok((seconds, Followers::Whole(followers))) => {
                     self.last_s = seconds;
@@ -199,7 +215,8 @@ enum Followers {
 
 fn parse(line: &[u8]) -> Result<(f64, Followers), String> {
     let text = std::str::from_utf8(line).map_err(|_| "the line is no text")?;
-    let mut fields = text.trim_start_matches('\u{feff}').split([' ', '\t', ',']).filter(|field| !field.is_empty());
+    let mut fields =
+        text.trim_start_matches('\u{feff}').split([' ', '\t', ',']).filter(|field| !field.is_empty());
     let seconds = fields.next().unwrap_or_default();
     let seconds: f64 = match seconds.parse() {
         Ok(value) if (0.0..=1e12).contains(&value) => value,
@@ -209,7 +226,7 @@ fn parse(line: &[u8]) -> Result<(f64, Followers), String> {
         None => Followers::Whole(0),
         Some(text) => match (text.parse::<u64>(), text.parse::<f64>()) {
             (Ok(followers), _) => Followers::Whole(followers),
-            (_, Ok(value)) if (0.0..1.0).contains(&value) => Followers::Fraction,
+            (_, Ok(value)) if (0.0..367.0).contains(&value) => Followers::Fraction,
             _ => return Err(format!("followers {text:.40?} are no whole number of zero or more")),
         },
     };
@@ -248,7 +265,9 @@ fn read_thread(path: &Path, refusals: &mut Refusals) -> anyhow::Result<Option<Th
     while let Some(post) = reader.next(refusals)? {
         match post {
             Post::Original { followers } => thread.root_followers = followers,
-            Post::Reaction { after_s, followers } if after_s <= f64::from(HORIZON_S) => thread.reactions.push((after_s as u32, followers)),
+            Post::Reaction { after_s, followers } if after_s <= f64::from(HORIZON_S) => {
+                thread.reactions.push((after_s as u32, followers))
+            }
             Post::Reaction { .. } => {}
         }
     }
@@ -269,7 +288,8 @@ mod tests {
         assert!(matches!(parse(b" 12.5\t7 "), Ok((s, Followers::Whole(7))) if s == 12.5));
         assert!(matches!(parse(b"12"), Ok((_, Followers::Whole(0)))));
         assert!(matches!(parse(b"4963 0.500381944444"), Ok((_, Followers::Fraction))));
-        for bad in ["x 1", "NaN 1", "-1 1", "inf 1", "1 -1", "1 many", "1 2 3", "1 2.5"] {
+        assert!(matches!(parse(b"2190 2.19167824074"), Ok((_, Followers::Fraction))));
+        for bad in ["x 1", "NaN 1", "-1 1", "inf 1", "1 -1", "1 many", "1 2 3", "1 2000.5"] {
             assert!(parse(bad.as_bytes()).is_err(), "{bad}");
         }
     }

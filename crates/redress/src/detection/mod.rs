@@ -4,13 +4,13 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-pub mod cascade;
-pub mod series;
+pub(crate) mod cascade;
+pub(crate) mod series;
 mod times;
 
 /// `redress detect ...`.
 #[derive(Debug, Subcommand)]
-pub enum Detect {
+pub(crate) enum Detect {
     /// Find bursts in a series of counts, row by row
     Series(series::Args),
     /// Forecast how far a thread will spread
@@ -18,7 +18,7 @@ pub enum Detect {
 }
 
 /// Runs a detection command.
-pub fn run(command: Detect) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(command: Detect) -> anyhow::Result<ExitCode> {
     match command {
         Detect::Series(args) => series::run(args),
         Detect::Cascade(args) => cascade::run(args),
@@ -33,6 +33,8 @@ fn hand_over(bytes: &mut Vec<u8>) -> anyhow::Result<bool> {
     bytes.clear();
     match result {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
-        other => other.map(|()| true).map_err(|error| anyhow::Error::new(error).context("cannot write to standard output")),
+        other => other
+            .map(|()| true)
+            .map_err(|error| anyhow::Error::new(error).context("cannot write to standard output")),
     }
 }

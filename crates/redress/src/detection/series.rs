@@ -1,9 +1,6 @@
 //! `redress detect series`: each row answered before the next is read.
 
-use std::{
-    path::PathBuf,
-    process::ExitCode,
-};
+use std::{path::PathBuf, process::ExitCode};
 
 use detect::{DetectPolicy, Series, SeriesPoint};
 
@@ -22,7 +19,7 @@ use crate::lines::{Input, Line, Refusals};
 
 Rows that are out of order, repeated, or no count are named on standard error and left out;
 a gap between rows is no silence: nothing is learned from it, and what comes in right after it may be a backlog.")]
-pub struct Args {
+pub(crate) struct Args {
     /// CSV file; standard input if absent or `-`
     #[arg(value_name = "FILE", default_value = "-")]
     file: PathBuf,
@@ -35,10 +32,13 @@ pub struct Args {
 const WRITE_BYTES: usize = 1 << 16;
 
 /// Runs the command.
-pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let mut input = Input::open(&args.file)?;
     let mut refusals = Refusals::default();
-    let mut series = Series::new(DetectPolicy { false_alarms_per_day: args.false_alarms_per_day, ..DetectPolicy::for_series() });
+    let mut series = Series::new(DetectPolicy {
+        false_alarms_per_day: args.false_alarms_per_day,
+        ..DetectPolicy::for_series()
+    });
     let mut out = b"timestamp,value,surprise,alarm\n".to_vec();
     let name = input.name().to_owned();
     let mut first = true;
@@ -63,9 +63,12 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 fn answer(series: &mut Series, line: &[u8]) -> Result<SeriesPoint, String> {
-    let comma = line.iter().position(|b| *b == b',').ok_or("expected timestamp,value but there is no comma")?;
+    let comma =
+        line.iter().position(|b| *b == b',').ok_or("expected timestamp,value but there is no comma")?;
     let (time, value) = (field(&line[..comma]), field(&line[comma + 1..]));
-    let at_s = times::parse(time).ok_or_else(|| format!("timestamp {:?} is no RFC 3339 time, YYYY-MM-DD HH:MM:SS or unix seconds", shown(time)))?;
+    let at_s = times::parse(time).ok_or_else(|| {
+        format!("timestamp {:?} is no RFC 3339 time, YYYY-MM-DD HH:MM:SS or unix seconds", shown(time))
+    })?;
     let count = count(value).ok_or_else(|| format!("value {:?} is no number", shown(value)))?;
     series.row(at_s, count).map_err(|error| error.to_string())
 }
@@ -119,7 +122,11 @@ fn shown(bytes: &[u8]) -> String {
 
 fn rate(text: &str) -> Result<f32, String> {
     let value: f32 = text.parse().map_err(|_| format!("{text:?} is no number"))?;
-    if value > 0.0 && value <= 1000.0 { Ok(value) } else { Err("it must be more than 0 and at most 1000".to_owned()) }
+    if value > 0.0 && value <= 1000.0 {
+        Ok(value)
+    } else {
+        Err("it must be more than 0 and at most 1000".to_owned())
+    }
 }
 
 #[cfg(test)]
@@ -128,7 +135,9 @@ mod tests {
 
     #[test]
     fn numbers_are_written_with_three_decimals() {
-        for (value, text) in [(0.0, "0.000"), (0.0004, "0.000"), (3.4594, "3.459"), (12.3456, "12.346"), (1e9, "1000000.000")] {
+        for (value, text) in
+            [(0.0, "0.000"), (0.0004, "0.000"), (3.4594, "3.459"), (12.3456, "12.346"), (1e9, "1000000.000")]
+        {
             let mut out = Vec::new();
             write_thousandths(&mut out, value);
             assert_eq!(String::from_utf8(out).unwrap(), text);

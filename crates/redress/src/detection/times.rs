@@ -3,7 +3,7 @@
 /// Unix seconds of a time, fractions dropped; `None` if it is none.
 ///
 /// A leap second counts as the second before it. Years 1 to 9999.
-pub fn parse(text: &[u8]) -> Option<i64> {
+pub(crate) fn parse(text: &[u8]) -> Option<i64> {
     if text.len() >= 19 && text[4] == b'-' { calendar(text) } else { unix(text) }
 }
 
@@ -27,10 +27,15 @@ fn unix(text: &[u8]) -> Option<i64> {
 fn calendar(text: &[u8]) -> Option<i64> {
     let (date, rest) = text.split_at(10);
     let (time, rest) = rest[1..].split_at_checked(8)?;
-    let shaped = date[7] == b'-' && matches!(text[10], b'T' | b't' | b' ') && time[2] == b':' && time[5] == b':';
+    let shaped =
+        date[7] == b'-' && matches!(text[10], b'T' | b't' | b' ') && time[2] == b':' && time[5] == b':';
     let (year, month, day) = (number(&date[..4])?, number(&date[5..7])?, number(&date[8..])?);
     let (hour, minute, second) = (number(&time[..2])?, number(&time[3..5])?, number(&time[6..])?);
-    let real = (1..=12).contains(&month) && (1..=days_in(year, month)).contains(&day) && hour < 24 && minute < 60 && second <= 60;
+    let real = (1..=12).contains(&month)
+        && (1..=days_in(year, month)).contains(&day)
+        && hour < 24
+        && minute < 60
+        && second <= 60;
     if !shaped || !real || year == 0 {
         return None;
     }
@@ -73,7 +78,12 @@ fn days_in(year: i64, month: i64) -> i64 {
 /// Days of the proleptic Gregorian calendar, counted in years that begin in March.
 fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
     let (year, month) = if month <= 2 { (year - 1, month + 9) } else { (year, month - 3) };
-    365 * year + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400) + (month * 306 + 5) / 10 + day - 1 - 719_468
+    365 * year + year.div_euclid(4) - year.div_euclid(100)
+        + year.div_euclid(400)
+        + (month * 306 + 5) / 10
+        + day
+        - 1
+        - 719_468
 }
 
 #[cfg(test)]
@@ -102,8 +112,21 @@ mod tests {
     #[test]
     fn what_is_no_time_is_refused() {
         for text in [
-            "", "-", ".", "x", "2015-02-29 00:00:00", "2015-13-01 00:00:00", "2015-01-01 24:00:00", "2015-01-01T00:00:00+1:00",
-            "2015-01-01T00:00:00.Z", "2015-01-01 00:00", "12a", "1.2.3", "9999999999999999", "2015-01-01T00:00:0\u{e9}Z", "\u{2212}5",
+            "",
+            "-",
+            ".",
+            "x",
+            "2015-02-29 00:00:00",
+            "2015-13-01 00:00:00",
+            "2015-01-01 24:00:00",
+            "2015-01-01T00:00:00+1:00",
+            "2015-01-01T00:00:00.Z",
+            "2015-01-01 00:00",
+            "12a",
+            "1.2.3",
+            "9999999999999999",
+            "2015-01-01T00:00:0\u{e9}Z",
+            "\u{2212}5",
         ] {
             assert_eq!(parse(text.as_bytes()), None, "{text}");
         }

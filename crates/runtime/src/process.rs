@@ -141,7 +141,8 @@ where
     match words.command {
         Some(Word::CheckConfig) => {
             settings.check()?;
-            println!("{}", config::render(&settings));
+            // A reader that has seen enough closes the pipe; that is no fault.
+            let _ = writeln!(std::io::stdout(), "{}", config::render(&settings));
             Ok(())
         }
         Some(Word::Healthcheck) => healthcheck(settings.process().admin),

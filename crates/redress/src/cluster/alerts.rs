@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use contracts::alert::v1::alert_service_client::AlertServiceClient;
 use contracts::alert::v1::{
-    AcknowledgeRequest, Decision, Episode, EpisodeState, ExplainRequest, ListEpisodesRequest, ResolveRequest, SilenceMatcher,
-    SilenceRequest, WatchRequest, WatchResponse,
+    AcknowledgeRequest, Decision, Episode, EpisodeState, ExplainRequest, ListEpisodesRequest, ResolveRequest,
+    SilenceMatcher, SilenceRequest, WatchRequest, WatchResponse,
 };
 use runtime::net::Link;
 
@@ -18,7 +18,7 @@ use super::wire::{self, Format, Peer, cut, id, id_text, refused, time};
   redress alerts ack 0b7c6a7e-55c1-5a0e-8f5e-3d2f6f1d2a10 --owner dana
   redress alerts silence --brand acme --topic outage --for 7200 --by dana --comment 'known, fix at 9'
   redress alerts watch --format jsonl")]
-pub struct AlertsArgs {
+pub(crate) struct AlertsArgs {
     /// Where the alert service listens
     #[arg(long, env = "REDRESS_ALERT_URL", default_value = "http://localhost:7704", global = true)]
     to: String,
@@ -99,19 +99,29 @@ const HEADINGS: [&str; 7] = ["EPISODE", "STATE", "BRAND", "SINCE", "PEOPLE", "OW
 
 fn row(e: &Episode) -> Vec<String> {
     let state = e.state().as_str_name().trim_start_matches("EPISODE_STATE_").to_lowercase();
-    vec![id_text(&e.episode_id), state, e.brand.clone(), time(e.since_us), e.people.to_string(), e.owner.clone(), cut(&e.title, 70)]
+    vec![
+        id_text(&e.episode_id),
+        state,
+        e.brand.clone(),
+        time(e.since_us),
+        e.people.to_string(),
+        e.owner.clone(),
+        cut(&e.title, 70),
+    ]
 }
 
 /// Runs `redress alerts`.
 ///
 /// # Errors
 /// When the service refuses or cannot be reached.
-pub async fn run(args: AlertsArgs) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(args: AlertsArgs) -> anyhow::Result<ExitCode> {
     let mut client = AlertServiceClient::new(args.peer.link(&args.to)?);
     let format = args.peer.format;
     let one = |episode: Option<Episode>| wire::write(format, &Vec::from_iter(episode), &HEADINGS, row);
     match args.command {
-        Alerts::List { brand, all, limit } => list(&mut client, format, brand.unwrap_or_default(), all, limit).await?,
+        Alerts::List { brand, all, limit } => {
+            list(&mut client, format, brand.unwrap_or_default(), all, limit).await?
+        }
         Alerts::Ack { episode, owner, expires_in, note } => {
             let request = AcknowledgeRequest {
                 episode_id: id(&episode)?.into(),
@@ -123,12 +133,24 @@ pub async fn run(args: AlertsArgs) -> anyhow::Result<ExitCode> {
             one(client.acknowledge(request).await.map_err(refused)?.into_inner().episode)?;
         }
         Alerts::Resolve { episode, by, note, useful } => {
-            let request = ResolveRequest { episode_id: id(&episode)?.into(), by, note, useful, ..ResolveRequest::default() };
+            let request = ResolveRequest {
+                episode_id: id(&episode)?.into(),
+                by,
+                note,
+                useful,
+                ..ResolveRequest::default()
+            };
             one(client.resolve(request).await.map_err(refused)?.into_inner().episode)?;
         }
         Alerts::Silence { brand, topic, rule, subject, seconds, by, comment } => {
             let matcher = SilenceMatcher { brand, topic, rule, subject };
-            let request = SilenceRequest { matcher: Some(matcher), duration_s: seconds, by, comment, ..SilenceRequest::default() };
+            let request = SilenceRequest {
+                matcher: Some(matcher),
+                duration_s: seconds,
+                by,
+                comment,
+                ..SilenceRequest::default()
+            };
             let silence = client.silence(request).await.map_err(refused)?.into_inner().silence;
             wire::write(format, &Vec::from_iter(silence), &["SILENCE", "UNTIL", "BY"], |s| {
                 vec![s.silence_id.clone(), time(s.ends_at_us), s.created_by.clone()]
@@ -138,7 +160,11 @@ pub async fn run(args: AlertsArgs) -> anyhow::Result<ExitCode> {
             let request = ExplainRequest { episode_id: id(&episode)?.into() };
             let answer = client.explain(request).await.map_err(refused)?.into_inner();
             wire::write(format, &answer.decisions, &["AT", "DECIDED", "BECAUSE"], |d: &Decision| {
-                vec![time(d.at_us), d.action.clone(), d.reason.as_ref().map(|r| r.text.clone()).unwrap_or_default()]
+                vec![
+                    time(d.at_us),
+                    d.action.clone(),
+                    d.reason.as_ref().map(|r| r.text.clone()).unwrap_or_default(),
+                ]
             })?;
         }
         Alerts::Watch { brand, from_start } => watch(&mut client, format, brand, from_start).await?,
@@ -146,10 +172,17 @@ pub async fn run(args: AlertsArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn list(client: &mut AlertServiceClient<Link>, format: Format, brand: String, all: bool, limit: u32) -> anyhow::Result<()> {
+async fn list(
+    client: &mut AlertServiceClient<Link>,
+    format: Format,
+    brand: String,
+    all: bool,
+    limit: u32,
+) -> anyhow::Result<()> {
     let mut states = Vec::new();
     if all {
-        let every = [EpisodeState::Firing, EpisodeState::Acknowledged, EpisodeState::NoData, EpisodeState::Resolved];
+        let every =
+            [EpisodeState::Firing, EpisodeState::Acknowledged, EpisodeState::NoData, EpisodeState::Resolved];
         states.extend(every.map(i32::from));
     }
     let mut episodes: Vec<Episode> = Vec::new();
@@ -171,7 +204,12 @@ async fn list(client: &mut AlertServiceClient<Link>, format: Format, brand: Stri
     wire::write(format, &episodes, &HEADINGS, row)
 }
 
-async fn watch(client: &mut AlertServiceClient<Link>, format: Format, brand: String, from_start: bool) -> anyhow::Result<()> {
+async fn watch(
+    client: &mut AlertServiceClient<Link>,
+    format: Format,
+    brand: String,
+    from_start: bool,
+) -> anyhow::Result<()> {
     let mut resume_token = String::new();
     loop {
         let request = WatchRequest { resume_token: resume_token.clone(), from_start, brand: brand.clone() };
@@ -182,7 +220,11 @@ async fn watch(client: &mut AlertServiceClient<Link>, format: Format, brand: Str
                     resume_token = token;
                     match format {
                         Format::Table => {
-                            let change = event.change().as_str_name().trim_start_matches("EPISODE_CHANGE_").to_lowercase();
+                            let change = event
+                                .change()
+                                .as_str_name()
+                                .trim_start_matches("EPISODE_CHANGE_")
+                                .to_lowercase();
                             let title = event.episode.as_ref().map(|e| e.title.clone()).unwrap_or_default();
                             let reason = event.reason.as_ref().map(|r| r.text.clone()).unwrap_or_default();
                             println!("{}  {change}: {title} ({reason})", time(event.at_us));

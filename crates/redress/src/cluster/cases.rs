@@ -6,8 +6,8 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use contracts::response::v1::response_service_client::ResponseServiceClient;
 use contracts::response::v1::{
-    AssignRequest, Case, CaseEvent, CaseState, GetCaseRequest, KeepRequest, ListCasesRequest, PromiseRequest, RecordReplyRequest,
-    ReopenRequest, ReportRequest, ResolveRequest, WatchRequest, WatchResponse,
+    AssignRequest, Case, CaseEvent, CaseState, GetCaseRequest, KeepRequest, ListCasesRequest, PromiseRequest,
+    RecordReplyRequest, ReopenRequest, ReportRequest, ResolveRequest, WatchRequest, WatchResponse,
 };
 use model::Timestamp;
 use runtime::net::Link;
@@ -20,7 +20,7 @@ use super::wire::{self, Format, Peer, cut, id, id_text, refused, time};
   redress cases assign 5f6c… --assignee luca
   redress cases promise 5f6c… --what 'refund of 42 EUR' --due 2026-12-01T17:00:00Z
   redress cases watch --format jsonl")]
-pub struct CasesArgs {
+pub(crate) struct CasesArgs {
     #[command(flatten)]
     at: At,
     #[command(subcommand)]
@@ -151,18 +151,27 @@ fn row(c: &Case) -> Vec<String> {
 ///
 /// # Errors
 /// When the service refuses or cannot be reached.
-pub async fn run(args: CasesArgs) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(args: CasesArgs) -> anyhow::Result<ExitCode> {
     let mut client = args.at.client()?;
     let format = args.at.peer.format;
     let case_id = |text: &str| id(text).map(bytes::Bytes::from);
     let changed = match args.command {
         Cases::List { brand, assignee, overdue, all, limit } => {
             let states = if all {
-                [CaseState::New, CaseState::Open, CaseState::Waiting, CaseState::Resolved].map(i32::from).to_vec()
+                [CaseState::New, CaseState::Open, CaseState::Waiting, CaseState::Resolved]
+                    .map(i32::from)
+                    .to_vec()
             } else {
                 Vec::new()
             };
-            let request = ListCasesRequest { brand, states, assignee, overdue_only: overdue, limit, page_token: String::new() };
+            let request = ListCasesRequest {
+                brand,
+                states,
+                assignee,
+                overdue_only: overdue,
+                limit,
+                page_token: String::new(),
+            };
             list(&mut client, format, request).await?;
             return Ok(ExitCode::SUCCESS);
         }
@@ -175,7 +184,8 @@ pub async fn run(args: CasesArgs) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::SUCCESS);
         }
         Cases::Assign { case, assignee, by } => {
-            let request = AssignRequest { case_id: case_id(&case)?, assignee, by, ..AssignRequest::default() };
+            let request =
+                AssignRequest { case_id: case_id(&case)?, assignee, by, ..AssignRequest::default() };
             client.assign(request).await
         }
         Cases::Reply { case, text, by, public, waits_for_customer } => {
@@ -204,12 +214,23 @@ pub async fn run(args: CasesArgs) -> anyhow::Result<ExitCode> {
             client.promise(request).await
         }
         Cases::Keep { case, promise, evidence, by } => {
-            let request =
-                KeepRequest { case_id: case_id(&case)?, promise_id: case_id(&promise)?, by, evidence, ..KeepRequest::default() };
+            let request = KeepRequest {
+                case_id: case_id(&case)?,
+                promise_id: case_id(&promise)?,
+                by,
+                evidence,
+                ..KeepRequest::default()
+            };
             client.keep(request).await
         }
         Cases::Resolve { case, note, root_cause, by } => {
-            let request = ResolveRequest { case_id: case_id(&case)?, by, note, root_cause, ..ResolveRequest::default() };
+            let request = ResolveRequest {
+                case_id: case_id(&case)?,
+                by,
+                note,
+                root_cause,
+                ..ResolveRequest::default()
+            };
             client.resolve(request).await
         }
         Cases::Reopen { case, note, by } => {
@@ -222,7 +243,11 @@ pub async fn run(args: CasesArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn list(client: &mut ResponseServiceClient<Link>, format: Format, mut request: ListCasesRequest) -> anyhow::Result<()> {
+async fn list(
+    client: &mut ResponseServiceClient<Link>,
+    format: Format,
+    mut request: ListCasesRequest,
+) -> anyhow::Result<()> {
     let wanted = request.limit as usize;
     let mut cases: Vec<Case> = Vec::new();
     loop {
@@ -237,7 +262,11 @@ async fn list(client: &mut ResponseServiceClient<Link>, format: Format, mut requ
     wire::write(format, &cases, &HEADINGS, row)
 }
 
-async fn show(client: &mut ResponseServiceClient<Link>, format: Format, case_id: bytes::Bytes) -> anyhow::Result<()> {
+async fn show(
+    client: &mut ResponseServiceClient<Link>,
+    format: Format,
+    case_id: bytes::Bytes,
+) -> anyhow::Result<()> {
     let answer = client.get_case(GetCaseRequest { case_id }).await.map_err(refused)?.into_inner();
     let case = Vec::from_iter(answer.case);
     if format != Format::Table {
@@ -250,7 +279,9 @@ async fn show(client: &mut ResponseServiceClient<Link>, format: Format, case_id:
             .clocks
             .iter()
             .map(|c| {
-                let word = |name: &str, prefix: &str| name.trim_start_matches(prefix).to_lowercase().replace('_', " ");
+                let word = |name: &str, prefix: &str| {
+                    name.trim_start_matches(prefix).to_lowercase().replace('_', " ")
+                };
                 vec![
                     word(c.kind().as_str_name(), "CLOCK_KIND_"),
                     word(c.side().as_str_name(), "CLOCK_SIDE_"),
@@ -262,7 +293,13 @@ async fn show(client: &mut ResponseServiceClient<Link>, format: Format, case_id:
         wire::table(&["CLOCK", "WHOSE", "STATE", "DUE"], &clocks);
         for p in &case.promises {
             let state = p.state().as_str_name().trim_start_matches("PROMISE_STATE_").to_lowercase();
-            println!("promise {} ({state}): {} by {}, due {}", id_text(&p.promise_id), p.what, p.owner, time(p.due_at_us));
+            println!(
+                "promise {} ({state}): {} by {}, due {}",
+                id_text(&p.promise_id),
+                p.what,
+                p.owner,
+                time(p.due_at_us)
+            );
         }
     }
     println!();
@@ -275,7 +312,12 @@ fn change(event: &CaseEvent) -> String {
     event.change().as_str_name().trim_start_matches("CASE_CHANGE_").to_lowercase().replace('_', " ")
 }
 
-async fn watch(client: &mut ResponseServiceClient<Link>, format: Format, brand: String, from_start: bool) -> anyhow::Result<()> {
+async fn watch(
+    client: &mut ResponseServiceClient<Link>,
+    format: Format,
+    brand: String,
+    from_start: bool,
+) -> anyhow::Result<()> {
     let mut resume_token = String::new();
     loop {
         let request = WatchRequest { resume_token: resume_token.clone(), from_start, brand: brand.clone() };
@@ -285,7 +327,9 @@ async fn watch(client: &mut ResponseServiceClient<Link>, format: Format, brand: 
                 Ok(Some(WatchResponse { event: Some(event), resume_token: token })) => {
                     resume_token = token;
                     match format {
-                        Format::Table => println!("{}  {}: {}", time(event.at_us), change(&event), event.reason),
+                        Format::Table => {
+                            println!("{}  {}: {}", time(event.at_us), change(&event), event.reason)
+                        }
                         Format::Json | Format::Jsonl => println!("{}", contracts::json::readable(&event)),
                     }
                 }
@@ -301,7 +345,7 @@ async fn watch(client: &mut ResponseServiceClient<Link>, format: Format, brand: 
 #[derive(Debug, Args)]
 #[command(after_help = "Example:
   redress report --brand acme --from 2026-11-01T00:00:00Z")]
-pub struct ReportArgs {
+pub(crate) struct ReportArgs {
     #[command(flatten)]
     at: At,
     /// Only this brand
@@ -319,7 +363,7 @@ pub struct ReportArgs {
 ///
 /// # Errors
 /// When the service refuses or cannot be reached.
-pub async fn report(args: ReportArgs) -> anyhow::Result<ExitCode> {
+pub(crate) async fn report(args: ReportArgs) -> anyhow::Result<ExitCode> {
     let instant = |text: &Option<String>| match text {
         Some(text) => Timestamp::parse_rfc3339(text).map(Timestamp::as_micros),
         None => Ok(0),
@@ -335,7 +379,8 @@ pub async fn report(args: ReportArgs) -> anyhow::Result<ExitCode> {
         wire::write(args.at.peer.format, &[report], &headings, |_| Vec::new())?;
         return Ok(ExitCode::SUCCESS);
     }
-    let minutes = |ms: Option<i64>| ms.map_or("-".to_owned(), |ms| format!("{:.1} min", ms as f64 / 60_000.0));
+    let minutes =
+        |ms: Option<i64>| ms.map_or("-".to_owned(), |ms| format!("{:.1} min", ms as f64 / 60_000.0));
     let rows = [
         ("cases opened", report.opened.to_string()),
         ("answered", report.answered.to_string()),

@@ -31,24 +31,24 @@ const JITTER_MS: i64 = 60_000;
 
 /// A recording and how to read it.
 #[derive(Debug, Clone)]
-pub struct Recording {
+pub(crate) struct Recording {
     /// The file; `-` is standard input.
-    pub path: PathBuf,
+    pub(crate) path: PathBuf,
     /// Its wire format.
-    pub kind: SourceKind,
+    pub(crate) kind: SourceKind,
     /// Host, page, app; empty where the network is one.
-    pub instance: String,
+    pub(crate) instance: String,
     /// For tables: column to field.
-    pub map: BTreeMap<String, String>,
+    pub(crate) map: BTreeMap<String, String>,
 }
 
 /// What is sent in one request.
 #[derive(Debug, Clone)]
-pub struct Parcel {
+pub(crate) struct Parcel {
     /// The time of its first record.
-    pub first_at: Timestamp,
+    pub(crate) first_at: Timestamp,
     /// The time of its last record.
-    pub last_at: Timestamp,
+    pub(crate) last_at: Timestamp,
     kind: SourceKind,
     instance: String,
     map: BTreeMap<String, String>,
@@ -59,7 +59,7 @@ pub struct Parcel {
 
 impl Parcel {
     /// One body of a story.
-    pub fn of_arrival(arrival: crate::scenario::Arrival) -> Self {
+    pub(crate) fn of_arrival(arrival: crate::scenario::Arrival) -> Self {
         Self {
             first_at: arrival.at,
             last_at: arrival.at,
@@ -74,7 +74,7 @@ impl Parcel {
 
 /// How fast.
 #[derive(Clone)]
-pub enum Pace {
+pub(crate) enum Pace {
     /// As fast as the log confirms.
     Max,
     /// A record when this clock shows its time.
@@ -83,31 +83,45 @@ pub enum Pace {
 
 /// What became of what was sent.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Tally {
+pub(crate) struct Tally {
     /// Records sent.
-    pub records: u64,
+    pub(crate) records: u64,
     /// New mentions.
-    pub stored: u64,
+    pub(crate) stored: u64,
     /// Repeats.
-    pub merged: u64,
+    pub(crate) merged: u64,
     /// About none of the brands.
-    pub suppressed: u64,
+    pub(crate) suppressed: u64,
     /// Refused.
-    pub refused: u64,
+    pub(crate) refused: u64,
     /// Valid deliveries without a mention.
-    pub ignored: u64,
+    pub(crate) ignored: u64,
     /// Requests confirmed.
-    pub requests: u64,
+    pub(crate) requests: u64,
 }
 
 /// Reads `recording` into parcels, in time order, on a thread of its own. The first `skip` records are left out.
 ///
 /// Reading ends early, without an error, when nobody takes the parcels any more.
-pub fn read(recording: Recording, one_by_one: bool, skip: u64, progress: ProgressBar) -> mpsc::Receiver<anyhow::Result<Parcel>> {
+pub(crate) fn read(
+    recording: Recording,
+    one_by_one: bool,
+    skip: u64,
+    progress: ProgressBar,
+) -> mpsc::Receiver<anyhow::Result<Parcel>> {
     let (out, parcels) = mpsc::channel(AHEAD_MAX);
     tokio::task::spawn_blocking(move || {
         let name = recording.path.display().to_string();
-        let reading = Reading { recording, one_by_one, skip, progress, out: out.clone(), open: None, header: None, seen: 0 };
+        let reading = Reading {
+            recording,
+            one_by_one,
+            skip,
+            progress,
+            out: out.clone(),
+            open: None,
+            header: None,
+            seen: 0,
+        };
         if let Err(error) = reading.run() {
             let _ = out.blocking_send(Err(error.context(format!("cannot replay {name}"))));
         }
@@ -119,7 +133,7 @@ pub fn read(recording: Recording, one_by_one: bool, skip: u64, progress: Progres
 ///
 /// # Errors
 /// When the recording cannot be read.
-pub async fn first_at(recording: Recording) -> anyhow::Result<Timestamp> {
+pub(crate) async fn first_at(recording: Recording) -> anyhow::Result<Timestamp> {
     if recording.path == Path::new("-") {
         return Ok(Timestamp::EPOCH);
     }
@@ -182,7 +196,8 @@ impl Reading {
         if self.recording.kind != SourceKind::Csv {
             return Ok(None);
         }
-        let text: Vec<String> = self.recording.map.iter().map(|(column, field)| format!("{column}={field}")).collect();
+        let text: Vec<String> =
+            self.recording.map.iter().map(|(column, field)| format!("{column}={field}")).collect();
         Ok(Some(CsvMap::parse(&text.join(",")).context("--map")?))
     }
 
@@ -231,13 +246,18 @@ impl Reading {
         self.progress.set_position(0);
         let disordered = backwards * 50 > seen;
         if disordered && bytes > SORT_BYTES_MAX {
-            bail!("its records are out of time order and it is larger than {SORT_BYTES_MAX} bytes: sort it by time first");
+            bail!(
+                "its records are out of time order and it is larger than {SORT_BYTES_MAX} bytes: sort it by time first"
+            );
         }
         Ok(disordered)
     }
 
     /// Hands every record's line and body to `each` until that says stop.
-    fn scan(&mut self, mut each: impl FnMut(&mut Self, u64, Vec<u8>, &mut Timestamp) -> bool) -> anyhow::Result<()> {
+    fn scan(
+        &mut self,
+        mut each: impl FnMut(&mut Self, u64, Vec<u8>, &mut Timestamp) -> bool,
+    ) -> anyhow::Result<()> {
         let mut file: Box<dyn Read> = match self.recording.path.to_str() {
             Some("-") => Box::new(std::io::stdin().lock()),
             _ => Box::new(std::fs::File::open(&self.recording.path)?),
@@ -257,7 +277,11 @@ impl Reading {
                 Piece::NoElement { line, .. } => eprintln!("{line}: a comma where an element should be"),
                 Piece::Heartbeat => {}
             };
-            if n == 0 { framer.finish(&mut take) } else { framer.push(&chunk[..n], &mut take) }
+            if n == 0 {
+                framer.finish(&mut take)
+            } else {
+                framer.push(&chunk[..n], &mut take)
+            }
             self.progress.inc(n as u64);
             while let Some((line, body)) = found.pop_front() {
                 if is_table && self.header.is_none() {
@@ -280,14 +304,16 @@ impl Reading {
             return Ok(());
         }
         let full = self.open.as_ref().is_some_and(|p| {
-            self.one_by_one || p.lines.len() >= RECORDS_PER_REQUEST_MAX || p.body.len() + found.body.len() > REQUEST_BYTES
+            self.one_by_one
+                || p.lines.len() >= RECORDS_PER_REQUEST_MAX
+                || p.body.len() + found.body.len() > REQUEST_BYTES
         });
         // A document is whole in itself; two of them are none.
         let alone = matches!(sources::framing(self.recording.kind), sources::Framing::Whole { .. });
-        if full || (alone && self.open.is_some()) {
-            if let Some(parcel) = self.open.take() {
-                self.out.blocking_send(Ok(parcel)).map_err(|_| Gone)?;
-            }
+        if (full || alone)
+            && let Some(parcel) = self.open.take()
+        {
+            self.out.blocking_send(Ok(parcel)).map_err(|_| Gone)?;
         }
         let parcel = self.open.get_or_insert_with(|| Parcel {
             first_at: found.at,
@@ -327,7 +353,7 @@ fn body_of(bytes: &[u8], event: Option<&str>) -> Vec<u8> {
 }
 
 /// What the sender is told about each parcel once it is confirmed.
-pub trait Watcher: Send + 'static {
+pub(crate) trait Watcher: Send + 'static {
     /// `parcel` is confirmed; `tally` counts everything so far.
     fn confirmed(&mut self, parcel: &Parcel, tally: &Tally);
 }
@@ -342,7 +368,7 @@ impl<F: FnMut(&Parcel, &Tally) + Send + 'static> Watcher for F {
 ///
 /// # Errors
 /// When reading fails, or ingest goes away or does not confirm.
-pub async fn send(
+pub(crate) async fn send(
     mut client: IngestServiceClient<Link>,
     name: &str,
     mut parcels: mpsc::Receiver<anyhow::Result<Parcel>>,
@@ -377,11 +403,14 @@ pub async fn send(
         }
     };
     let receiving = async {
-        let stream = futures::stream::unfold(outgoing, |mut rx| async move { rx.recv().await.map(|r| (r, rx)) });
+        let stream =
+            futures::stream::unfold(outgoing, |mut rx| async move { rx.recv().await.map(|r| (r, rx)) });
         let mut answers = client.publish_stream(stream).await.map_err(super::wire::refused)?.into_inner();
         let mut tally = Tally::default();
         while let Some(answer) = answers.message().await.map_err(super::wire::refused)? {
-            let Some(parcel) = lock(&open).pop_front() else { bail!("ingest answered more often than it was asked") };
+            let Some(parcel) = lock(&open).pop_front() else {
+                bail!("ingest answered more often than it was asked")
+            };
             count(&mut tally, name, &parcel, &answer)?;
             watcher.confirmed(&parcel, &tally);
         }
@@ -435,7 +464,8 @@ fn count(tally: &mut Tally, name: &str, parcel: &Parcel, answer: &PublishRespons
 /// Translates a place in the parcel's body to the line of the file.
 fn place(parcel: &Parcel, location: &str) -> String {
     let header = u64::from(parcel.kind == SourceKind::Csv);
-    let line = location.strip_prefix("line ").and_then(|l| l.split(',').next()).and_then(|l| l.parse::<u64>().ok());
+    let line =
+        location.strip_prefix("line ").and_then(|l| l.split(',').next()).and_then(|l| l.parse::<u64>().ok());
     let record = line.and_then(|l| l.checked_sub(1 + header)).and_then(|i| usize::try_from(i).ok());
     match record.and_then(|i| parcel.lines.get(i)).or(parcel.lines.first()) {
         Some(0) | None => location.to_owned(),

@@ -1,11 +1,11 @@
 //! The commands that talk to services, or run them.
 
-pub mod alerts;
-pub mod cases;
-pub mod dev;
+pub(crate) mod alerts;
+pub(crate) mod cases;
+pub(crate) mod dev;
 mod feed;
-pub mod operate;
-pub mod replay;
+pub(crate) mod operate;
+pub(crate) mod replay;
 mod wire;
 
 use std::process::ExitCode;
@@ -16,7 +16,10 @@ use anyhow::Context as _;
 ///
 /// # Errors
 /// What `work` says, or when no runtime can be started.
-pub fn block_on(work: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
+pub(crate) fn block_on(work: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
     runtime.block_on(work)
 }

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 use bus::LogConfig;
 use clap::{Args, Subcommand};
-use runtime::{Clock as _, RealClock, config};
 use runtime::process::{DatabaseConfig, ProcessConfig};
+use runtime::{Clock as _, RealClock, config};
 use serde::{Deserialize, Serialize};
 use store::{Migration, Store, StoreOptions};
 
@@ -21,7 +21,7 @@ struct File {
 }
 
 #[derive(Debug, Args)]
-pub struct WithConfig {
+pub(crate) struct WithConfig {
     /// The settings file (TOML); the environment goes over it (REDRESS__BUS__KAFKA=...)
     #[arg(long, env = "REDRESS_CONFIG", global = true)]
     config: Option<PathBuf>,
@@ -37,7 +37,7 @@ impl WithConfig {
 #[command(after_help = "Examples:
   redress topics apply --config redress.toml
   REDRESS__BUS__KAFKA=broker:9092 redress topics check")]
-pub struct TopicsArgs {
+pub(crate) struct TopicsArgs {
     #[command(flatten)]
     with: WithConfig,
     #[command(subcommand)]
@@ -56,7 +56,7 @@ enum Topics {
 ///
 /// # Errors
 /// When the log cannot be reached.
-pub async fn topics(args: TopicsArgs) -> anyhow::Result<ExitCode> {
+pub(crate) async fn topics(args: TopicsArgs) -> anyhow::Result<ExitCode> {
     let settings = args.with.load()?.bus;
     let log = settings.open("redress-topics")?;
     let apply = matches!(args.command, Topics::Apply);
@@ -78,7 +78,7 @@ pub async fn topics(args: TopicsArgs) -> anyhow::Result<ExitCode> {
 #[command(after_help = "Examples:
   redress migrate --config redress.toml
   REDRESS__STORE__URL=postgres://redress@localhost/redress redress migrate --check")]
-pub struct MigrateArgs {
+pub(crate) struct MigrateArgs {
     #[command(flatten)]
     with: WithConfig,
     /// Only say what is missing; exit 1 when something is
@@ -90,7 +90,7 @@ pub struct MigrateArgs {
 ///
 /// # Errors
 /// When the database cannot be reached or a migration that was applied has changed.
-pub async fn migrate(args: MigrateArgs) -> anyhow::Result<ExitCode> {
+pub(crate) async fn migrate(args: MigrateArgs) -> anyhow::Result<ExitCode> {
     let settings = args.with.load()?.store;
     if settings.url.expose().is_empty() {
         bail!("store.url is needed: in the settings file, or as REDRESS__STORE__URL");
@@ -124,7 +124,7 @@ fn services() -> [(&'static str, &'static [Migration]); 3] {
 #[command(after_help = "Examples:
   redress check-config deploy/config/redress.toml
   redress check-config deploy/config/redress.toml --service alert    (prints all that is in force)")]
-pub struct CheckConfigArgs {
+pub(crate) struct CheckConfigArgs {
     /// The settings file
     file: PathBuf,
     /// Only this process's part, and print what is in force: ingest, classify, alert, response, console
@@ -136,7 +136,7 @@ pub struct CheckConfigArgs {
 ///
 /// # Errors
 /// What is wrong with the settings.
-pub fn check_config(args: CheckConfigArgs) -> anyhow::Result<ExitCode> {
+pub(crate) fn check_config(args: CheckConfigArgs) -> anyhow::Result<ExitCode> {
     let all = ["ingest", "classify", "alert", "response", "console"];
     for service in all.into_iter().filter(|s| args.service.as_deref().is_none_or(|only| only == *s)) {
         let in_force = match service {
@@ -162,7 +162,7 @@ fn check<C: runtime::process::Settings>(file: &Path) -> anyhow::Result<String> {
 }
 
 #[derive(Debug, Args)]
-pub struct RoutesArgs {
+pub(crate) struct RoutesArgs {
     #[command(subcommand)]
     command: Routes,
 }
@@ -190,7 +190,7 @@ enum Routes {
 ///
 /// # Errors
 /// When the settings or labels are no good.
-pub fn routes(args: RoutesArgs) -> anyhow::Result<ExitCode> {
+pub(crate) fn routes(args: RoutesArgs) -> anyhow::Result<ExitCode> {
     let Routes::Test { config, labels, expect } = args.command;
     let file: alert::File = config::load(Some(&config), &[])?;
     let destinations = file.alert.destinations_for(labels.iter().map(String::as_str))?;

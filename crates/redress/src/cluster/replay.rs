@@ -29,7 +29,7 @@ const NOTE_EVERY: u64 = 20;
   redress replay --scenario broken-guitar --to http://localhost:7701
 
 A replay that was stopped goes on where it stopped; --again begins anew.")]
-pub struct ReplayArgs {
+pub(crate) struct ReplayArgs {
     /// A recorded file; `-` is standard input
     #[arg(required_unless_present = "scenario", conflicts_with = "scenario")]
     file: Option<PathBuf>,
@@ -53,7 +53,7 @@ pub struct ReplayArgs {
 
 /// How a recording is to be read.
 #[derive(Debug, Clone, Args)]
-pub struct Shape {
+pub(crate) struct Shape {
     /// Its wire format, for example `x-v2`, `csv`, `bluesky-jetstream`
     #[arg(long = "as", value_name = "KIND", required_unless_present_any = ["scenario", "source"])]
     kind: Option<SourceKind>,
@@ -67,7 +67,7 @@ pub struct Shape {
 
 impl Shape {
     /// The recording itself says whom each record is about.
-    pub fn names_brands(&self) -> bool {
+    pub(crate) fn names_brands(&self) -> bool {
         self.map.iter().any(|pair| pair.split_once('=').is_some_and(|(_, field)| field.trim() == "brand"))
     }
 
@@ -75,11 +75,13 @@ impl Shape {
     ///
     /// # Errors
     /// When no format is named or the map cannot be read.
-    pub fn of(&self, path: &Path) -> anyhow::Result<Recording> {
+    pub(crate) fn of(&self, path: &Path) -> anyhow::Result<Recording> {
         let Some(kind) = self.kind else { bail!("--as KIND is needed to read {}", path.display()) };
         let mut map = BTreeMap::new();
         for pair in &self.map {
-            let Some((column, field)) = pair.split_once('=') else { bail!("--map: '{pair}' is not COLUMN=FIELD") };
+            let Some((column, field)) = pair.split_once('=') else {
+                bail!("--map: '{pair}' is not COLUMN=FIELD")
+            };
             map.insert(column.trim().to_owned(), field.trim().to_owned());
         }
         Ok(Recording { path: path.to_owned(), kind, instance: self.instance.clone(), map })
@@ -88,7 +90,7 @@ impl Shape {
 
 /// How fast time goes.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Speed {
+pub(crate) enum Speed {
     /// As fast as the machine.
     Max,
     /// Times real time.
@@ -118,7 +120,7 @@ struct Note {
 ///
 /// # Errors
 /// When the file cannot be read or ingest goes away.
-pub async fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
     let client = IngestServiceClient::new(args.peer.link(&args.to)?);
     let tally = match (&args.file, args.scenario) {
         (Some(file), _) => replay_file(&args, file, client).await?,
@@ -130,7 +132,7 @@ pub async fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// Says what became of everything.
-pub fn report(tally: &Tally) {
+pub(crate) fn report(tally: &Tally) {
     eprintln!(
         "{} records: {} new, {} repeats, {} about none of the brands, {} refused, {} without a mention",
         tally.records, tally.stored, tally.merged, tally.suppressed, tally.refused, tally.ignored
@@ -174,7 +176,7 @@ async fn replay_file(args: &ReplayArgs, file: &Path, client: Client) -> anyhow::
     };
     let keeping = note.clone();
     let sent = feed::send(client, &name, parcels, pace, move |_: &Parcel, tally: &Tally| {
-        if tally.requests % NOTE_EVERY == 0 {
+        if tally.requests.is_multiple_of(NOTE_EVERY) {
             keeping.write(skip + tally.records);
         }
     })
@@ -206,7 +208,10 @@ async fn tell(args: &ReplayArgs, name: scenario::Name, client: Client) -> anyhow
             }
         }
     });
-    let sent = feed::send(client, "scenario", parcels, pace, move |_: &Parcel, tally: &Tally| moving.set_position(tally.records)).await;
+    let sent = feed::send(client, "scenario", parcels, pace, move |_: &Parcel, tally: &Tally| {
+        moving.set_position(tally.records)
+    })
+    .await;
     bar.finish_and_clear();
     sent
 }
@@ -229,12 +234,14 @@ impl Notebook {
             return Ok(Self(None));
         }
         let path = &recording.path;
-        let mut file = std::fs::File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let mut file =
+            std::fs::File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
         // The beginning and the size tell one recording from another that took its name.
         let mut beginning = vec![0; 64 * 1024];
         let n = file.read(&mut beginning)?;
         let mut hasher = std::hash::DefaultHasher::new();
-        (path.canonicalize()?, file.metadata()?.len(), &beginning[..n], recording.kind.name(), to).hash(&mut hasher);
+        (path.canonicalize()?, file.metadata()?.len(), &beginning[..n], recording.kind.name(), to)
+            .hash(&mut hasher);
         let state = std::env::var_os("XDG_STATE_HOME")
             .map(PathBuf::from)
             .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state")));

@@ -2,8 +2,8 @@
 
 use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
-use model::Timestamp;
 use contracts::json;
+use model::Timestamp;
 use prost::{Message, Name};
 use runtime::net::Link;
 use runtime::{Net, NetConfig, Secret};
@@ -11,18 +11,18 @@ use uuid::Uuid;
 
 /// How to reach a service.
 #[derive(Debug, Clone, Args)]
-pub struct Peer {
+pub(crate) struct Peer {
     /// Token to show, where the service asks for one
     #[arg(long, env = "REDRESS_TOKEN", hide_env_values = true, global = true)]
     token: Option<String>,
     /// How results are written
     #[arg(long, value_enum, default_value_t = Format::Table, global = true)]
-    pub format: Format,
+    pub(crate) format: Format,
 }
 
 /// How results are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Format {
+pub(crate) enum Format {
     /// For people.
     Table,
     /// One document.
@@ -36,14 +36,16 @@ impl Peer {
     ///
     /// # Errors
     /// When `uri` is no address.
-    pub fn link(&self, uri: &str) -> anyhow::Result<Link> {
+    pub(crate) fn link(&self, uri: &str) -> anyhow::Result<Link> {
         let config = NetConfig { token: self.token.clone().map(Secret::new), ..NetConfig::default() };
-        Net::new(config)?.channel(uri).with_context(|| format!("'{uri}' is no address such as http://localhost:7703"))
+        Net::new(config)?
+            .channel(uri)
+            .with_context(|| format!("'{uri}' is no address such as http://localhost:7703"))
     }
 }
 
 /// Says what a service answered, in one line.
-pub fn refused(status: tonic::Status) -> anyhow::Error {
+pub(crate) fn refused(status: tonic::Status) -> anyhow::Error {
     anyhow::anyhow!("{}: {}", status.code(), status.message())
 }
 
@@ -51,7 +53,7 @@ pub fn refused(status: tonic::Status) -> anyhow::Error {
 ///
 /// # Errors
 /// When it is none.
-pub fn id(text: &str) -> anyhow::Result<Vec<u8>> {
+pub(crate) fn id(text: &str) -> anyhow::Result<Vec<u8>> {
     match Uuid::parse_str(text) {
         Ok(uuid) => Ok(uuid.as_bytes().to_vec()),
         Err(_) => bail!("'{text}' is no id; ids look like 0b7c6a7e-55c1-5a0e-8f5e-3d2f6f1d2a10"),
@@ -59,18 +61,18 @@ pub fn id(text: &str) -> anyhow::Result<Vec<u8>> {
 }
 
 /// An id as people copy it; empty for none.
-pub fn id_text(bytes: &[u8]) -> String {
+pub(crate) fn id_text(bytes: &[u8]) -> String {
     Uuid::from_slice(bytes).map(|u| u.to_string()).unwrap_or_default()
 }
 
 /// A time for a table, to the second.
-pub fn time(us: i64) -> String {
+pub(crate) fn time(us: i64) -> String {
     let at = Timestamp::from_micros(us / 1_000_000 * 1_000_000);
     at.to_string().replace('T', " ").replace('Z', "")
 }
 
 /// Writes rows under headings, columns aligned; for terminals.
-pub fn table(headings: &[&str], rows: &[Vec<String>]) {
+pub(crate) fn table(headings: &[&str], rows: &[Vec<String>]) {
     let width = |s: &str| s.chars().count();
     let mut widths: Vec<usize> = headings.iter().map(|h| width(h)).collect();
     for row in rows {
@@ -98,7 +100,7 @@ pub fn table(headings: &[&str], rows: &[Vec<String>]) {
 ///
 /// # Errors
 /// When an item cannot be written.
-pub fn write<M: Message + Name>(
+pub(crate) fn write<M: Message + Name>(
     format: Format,
     items: &[M],
     headings: &[&str],
@@ -121,7 +123,7 @@ pub fn write<M: Message + Name>(
 }
 
 /// Cuts at `chars` characters, with an ellipsis where something was cut.
-pub fn cut(text: &str, chars: usize) -> String {
+pub(crate) fn cut(text: &str, chars: usize) -> String {
     let text = text.replace(['\n', '\t'], " ");
     if text.chars().count() <= chars {
         return text;
@@ -132,9 +134,13 @@ pub fn cut(text: &str, chars: usize) -> String {
 }
 
 /// A bar of `length` on a terminal; nothing in a pipe.
-pub fn progress(length: u64) -> indicatif::ProgressBar {
+pub(crate) fn progress(length: u64) -> indicatif::ProgressBar {
     use std::io::IsTerminal as _;
-    if std::io::stderr().is_terminal() { indicatif::ProgressBar::new(length) } else { indicatif::ProgressBar::hidden() }
+    if std::io::stderr().is_terminal() {
+        indicatif::ProgressBar::new(length)
+    } else {
+        indicatif::ProgressBar::hidden()
+    }
 }
 
 #[cfg(test)]
@@ -144,6 +150,9 @@ mod tests {
     #[test]
     fn ids_are_checked_with_an_example() {
         assert!(id("x").unwrap_err().to_string().contains("ids look like"));
-        assert_eq!(id_text(&id("07070707-0707-0707-0707-070707070707").unwrap()), "07070707-0707-0707-0707-070707070707");
+        assert_eq!(
+            id_text(&id("07070707-0707-0707-0707-070707070707").unwrap()),
+            "07070707-0707-0707-0707-070707070707"
+        );
     }
 }

@@ -34,8 +34,15 @@ pub(super) fn mastodon(at: Timestamp, status: &Status<'_>) -> Arrival {
 }
 
 /// `who` repeats `original`, which was written at `original_at`.
-pub(super) fn boost(at: Timestamp, id: u64, who: &Person, original: &Status<'_>, original_at: Timestamp) -> Arrival {
-    let repeated = Status { id, author: who, text: "", language: original.language, reply_to: None, is_direct: false };
+pub(super) fn boost(
+    at: Timestamp,
+    id: u64,
+    who: &Person,
+    original: &Status<'_>,
+    original_at: Timestamp,
+) -> Arrival {
+    let repeated =
+        Status { id, author: who, text: "", language: original.language, reply_to: None, is_direct: false };
     let mut outer = status_json(at, &repeated);
     outer["reblog"] = status_json(original_at, original);
     outer["uri"] = json!(format!("https://{MASTODON_HOST}/users/{}/statuses/{id}/activity", who.name));
@@ -102,7 +109,8 @@ pub(super) fn bluesky(at: Timestamp, post: &Skeet<'_>) -> Arrival {
         "text": post.text,
     });
     if let Some((did, number)) = post.reply_to {
-        let parent = json!({"uri": format!("at://{did}/app.bsky.feed.post/{}", rkey(number)), "cid": cid(number)});
+        let parent =
+            json!({"uri": format!("at://{did}/app.bsky.feed.post/{}", rkey(number)), "cid": cid(number)});
         record["reply"] = json!({"root": parent, "parent": parent});
     }
     let rkey = rkey(post.number);

@@ -76,7 +76,8 @@ fn background(rng: &mut StdRng, seed: u64, starts_at: Timestamp, brands: &[Brand
         let at = Timestamp::from_micros(at_s * 1_000_000 + rng.random_range(0..1_000_000));
         let brand = &brands[weighted(rng, &[40, 18, 16, 14, 12])];
         let phrases = texts::LANGUAGES[weighted(rng, &texts::LANGUAGES.map(|(_, weight)| weight))].0;
-        let mood = [Mood::Chatter, Mood::Praise, Mood::Question, Mood::Complaint][weighted(rng, &[64, 15, 16, 5])];
+        let mood =
+            [Mood::Chatter, Mood::Praise, Mood::Question, Mood::Complaint][weighted(rng, &[64, 15, 16, 5])];
         let author = rng.random_range(0..40_000);
         let place = [Place::Mastodon, Place::Bluesky, Place::X][weighted(rng, &[5, 3, 2])];
         let post = Post { number: number as u64 * 2, author, phrases, place, followers: followers(rng) };
@@ -122,8 +123,11 @@ impl Post {
         let number = self.number + 1;
         match self.place {
             Place::Mastodon => {
-                let account =
-                    Person { name: brand.handle.to_owned(), display_name: brand.name.to_owned(), followers: 20_000 };
+                let account = Person {
+                    name: brand.handle.to_owned(),
+                    display_name: brand.name.to_owned(),
+                    followers: 20_000,
+                };
                 self.status(at, &account, number, text, Some(status_id(self.number)))
             }
             Place::Bluesky => {
@@ -131,17 +135,33 @@ impl Post {
                 let own = format!("did:plc:{}", brand.handle);
                 self.skeet(at, &own, number, text, Some((&asker, self.number)))
             }
-            Place::X => self.tweet(at, x_account(brand.handle), brand.handle, 20_000, number, text, Some(self.number)),
+            Place::X => {
+                self.tweet(at, x_account(brand.handle), brand.handle, 20_000, number, text, Some(self.number))
+            }
         }
     }
 
-    fn status(&self, at: Timestamp, author: &Person, number: u64, text: &str, reply_to: Option<u64>) -> Arrival {
+    fn status(
+        &self,
+        at: Timestamp,
+        author: &Person,
+        number: u64,
+        text: &str,
+        reply_to: Option<u64>,
+    ) -> Arrival {
         let language = self.phrases.language;
         let status = Status { id: status_id(number), author, text, language, reply_to, is_direct: false };
         bodies::mastodon(at, &status)
     }
 
-    fn skeet(&self, at: Timestamp, did: &str, number: u64, text: &str, reply_to: Option<(&str, u64)>) -> Arrival {
+    fn skeet(
+        &self,
+        at: Timestamp,
+        did: &str,
+        number: u64,
+        text: &str,
+        reply_to: Option<(&str, u64)>,
+    ) -> Arrival {
         bodies::bluesky(at, &Skeet { did, number, language: self.phrases.language, text, reply_to })
     }
 
@@ -181,23 +201,66 @@ fn story(rng: &mut StdRng, seed: u64, starts_at: Timestamp) -> Vec<Arrival> {
     let at = |s: i64| starts_at.plus_millis(s * 1_000);
     let marek = Person { name: "marek_strings".into(), display_name: "Marek Holt".into(), followers: 2_900 };
     let brand = Person { name: "borealisair".into(), display_name: "Borealis Air".into(), followers: 48_200 };
-    let say = |id, author, text, reply_to, is_direct| Status { id, author, text, language: "en", reply_to, is_direct };
+    let say = |id, author, text, reply_to, is_direct| Status {
+        id,
+        author,
+        text,
+        language: "en",
+        reply_to,
+        is_direct,
+    };
 
-    let letter = say(9_000_001, &marek, "@borealisair Hello Borealis Air, on flight BA 212 yesterday your baggage \
+    let letter = say(
+        9_000_001,
+        &marek,
+        "@borealisair Hello Borealis Air, on flight BA 212 yesterday your baggage \
         handlers threw my guitar case and the neck is broken. It is my work instrument. I reported it at the desk and \
-        was sent away. Please tell me how you will repair this.", None, true);
-    let reminder = say(9_000_002, &marek, "@borealisair Three hours and no answer at all. I need this guitar on Friday. \
-        Will anybody at Borealis Air reply to me?", Some(letter.id), true);
-    let song = say(9_000_003, &marek, "Borealis Air broke my guitar, sent me away at the desk and has ignored me ever \
+        was sent away. Please tell me how you will repair this.",
+        None,
+        true,
+    );
+    let reminder = say(
+        9_000_002,
+        &marek,
+        "@borealisair Three hours and no answer at all. I need this guitar on Friday. \
+        Will anybody at Borealis Air reply to me?",
+        Some(letter.id),
+        true,
+    );
+    let song = say(
+        9_000_003,
+        &marek,
+        "Borealis Air broke my guitar, sent me away at the desk and has ignored me ever \
         since. You are to blame and you do not even answer. So I wrote a song about it. Please share: \
-        https://song.example/borealis-breaks-guitars", None, false);
-    let answer = say(9_000_004, &brand, "@marek_strings Marek, we are sorry. Our team damaged your guitar and then \
+        https://song.example/borealis-breaks-guitars",
+        None,
+        false,
+    );
+    let answer = say(
+        9_000_004,
+        &brand,
+        "@marek_strings Marek, we are sorry. Our team damaged your guitar and then \
         left you without an answer. We will pay for a new one: Lena from our care team is calling you now and the \
-        money will be with you today.", Some(song.id), false);
-    let hopeful = say(9_000_005, &marek, "@borealisair Lena just called. Thank you for finally answering, I will wait \
-        for the money and tell everybody how it ends.", Some(song.id), false);
-    let ending = say(9_000_006, &marek, "@borealisair The money for a new guitar arrived today, with an honest apology. \
-        Thank you Lena! All settled, I am happy and I will fly with Borealis Air again.", Some(song.id), false);
+        money will be with you today.",
+        Some(song.id),
+        false,
+    );
+    let hopeful = say(
+        9_000_005,
+        &marek,
+        "@borealisair Lena just called. Thank you for finally answering, I will wait \
+        for the money and tell everybody how it ends.",
+        Some(song.id),
+        false,
+    );
+    let ending = say(
+        9_000_006,
+        &marek,
+        "@borealisair The money for a new guitar arrived today, with an honest apology. \
+        Thank you Lena! All settled, I am happy and I will fly with Borealis Air again.",
+        Some(song.id),
+        false,
+    );
 
     let mut arrivals = vec![
         bodies::mastodon(at(moment::WRITES_PRIVATELY), &letter),
@@ -221,7 +284,12 @@ fn story(rng: &mut StdRng, seed: u64, starts_at: Timestamp) -> Vec<Arrival> {
             let phrases = texts::LANGUAGES[weighted(rng, &texts::LANGUAGES.map(|(_, weight)| weight))].0;
             let text = texts::write(rng, phrases, Mood::JoiningIn, "Borealis Air");
             let reply = Status {
-                id, author: &who, text: &text, language: phrases.language, reply_to: Some(song.id), is_direct: false,
+                id,
+                author: &who,
+                text: &text,
+                language: phrases.language,
+                reply_to: Some(song.id),
+                is_direct: false,
             };
             bodies::mastodon(when, &reply)
         });
@@ -230,9 +298,8 @@ fn story(rng: &mut StdRng, seed: u64, starts_at: Timestamp) -> Vec<Arrival> {
 }
 
 fn person(number: u32, followers: u64) -> Person {
-    const NAMES: [&str; 12] = [
-        "Ada", "Bruno", "Chiara", "Dmitri", "Emi", "Farah", "Goran", "Hanna", "Ivo", "Jun", "Katya", "Luca",
-    ];
+    const NAMES: [&str; 12] =
+        ["Ada", "Bruno", "Chiara", "Dmitri", "Emi", "Farah", "Goran", "Hanna", "Ivo", "Jun", "Katya", "Luca"];
     let mut rng = StdRng::seed_from_u64(u64::from(number));
     let name = NAMES.choose(&mut rng).copied().unwrap_or("Ada");
     Person { name: format!("{}_{number}", name.to_lowercase()), display_name: name.to_owned(), followers }

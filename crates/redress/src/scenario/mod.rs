@@ -13,68 +13,68 @@ use model::{BrandId, SourceKind, Timestamp};
 
 /// The scenarios that can be asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Name {
+pub(crate) enum Name {
     /// A customer nobody answers publishes a song; it begins to spread; people notice in time.
     BrokenGuitar,
 }
 
 /// One body as a source would send it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Arrival {
+pub(crate) struct Arrival {
     /// When the source witnessed it.
-    pub at: Timestamp,
+    pub(crate) at: Timestamp,
     /// Its wire format.
-    pub kind: SourceKind,
+    pub(crate) kind: SourceKind,
     /// Its instance; empty where the network is one.
-    pub instance: &'static str,
+    pub(crate) instance: &'static str,
     /// The exact bytes.
-    pub body: Vec<u8>,
+    pub(crate) body: Vec<u8>,
 }
 
 /// A brand of a scenario, as somebody would configure it.
 #[derive(Debug, Clone)]
-pub struct Brand {
+pub(crate) struct Brand {
     /// Its id.
-    pub id: BrandId,
+    pub(crate) id: BrandId,
     /// The name people use, which is also the word listened for.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// Its handle, the same everywhere.
-    pub handle: &'static str,
+    pub(crate) handle: &'static str,
     /// The keys of its own accounts.
-    pub accounts: Vec<String>,
+    pub(crate) accounts: Vec<String>,
 }
 
 /// A story that can be played.
-pub struct Scenario {
+pub(crate) struct Scenario {
     /// When it begins.
-    pub starts_at: Timestamp,
+    pub(crate) starts_at: Timestamp,
     /// When it is over.
-    pub ends_at: Timestamp,
+    pub(crate) ends_at: Timestamp,
     /// Whom people talk about.
-    pub brands: Vec<Brand>,
+    pub(crate) brands: Vec<Brand>,
     /// The brand the story is about.
-    pub protagonist: BrandId,
+    pub(crate) protagonist: BrandId,
     arrivals: Vec<Arrival>,
 }
 
 /// The seed used when none is given.
-pub const SEED: u64 = 20_090_706;
+pub(crate) const SEED: u64 = 20_090_706;
 
 impl Scenario {
     /// The story `name`, played from `starts_at`; the same seed tells the same story.
-    pub fn build(name: Name, starts_at: Timestamp, seed: u64) -> Self {
+    pub(crate) fn build(name: Name, starts_at: Timestamp, seed: u64) -> Self {
         match name {
             Name::BrokenGuitar => broken_guitar::build(starts_at, seed),
         }
     }
 
     /// How many bodies there are.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.arrivals.len()
     }
 
     /// The bodies, in time order.
-    pub fn into_arrivals(self) -> impl Iterator<Item = Arrival> {
+    pub(crate) fn into_arrivals(self) -> impl Iterator<Item = Arrival> {
         self.arrivals.into_iter()
     }
 }
@@ -106,12 +106,19 @@ mod tests {
                 received_at: arrival.at,
                 csv_map: None,
             };
-            let decoder = decoders.entry(arrival.kind.name()).or_insert_with(|| StreamDecoder::new(arrival.kind));
+            let decoder =
+                decoders.entry(arrival.kind.name()).or_insert_with(|| StreamDecoder::new(arrival.kind));
             let decoded = decoder.push(&arrival.body, &context);
-            assert!(decoded.refusals.is_empty(), "{:?}: {}", decoded.refusals, String::from_utf8_lossy(&arrival.body));
+            assert!(
+                decoded.refusals.is_empty(),
+                "{:?}: {}",
+                decoded.refusals,
+                String::from_utf8_lossy(&arrival.body)
+            );
             for event in decoded.events {
                 posts += 1;
-                private += usize::from(event.mention.as_ref().is_some_and(|m| m.visibility == Visibility::Private));
+                private +=
+                    usize::from(event.mention.as_ref().is_some_and(|m| m.visibility == Visibility::Private));
                 *threads.entry(event.thread_root()).or_default() += 1;
             }
         }
@@ -123,7 +130,9 @@ mod tests {
 
     #[test]
     fn the_same_seed_tells_the_same_story() {
-        let told = |seed| Scenario::build(Name::BrokenGuitar, Timestamp::EPOCH, seed).into_arrivals().collect::<Vec<_>>();
+        let told = |seed| {
+            Scenario::build(Name::BrokenGuitar, Timestamp::EPOCH, seed).into_arrivals().collect::<Vec<_>>()
+        };
         assert!(told(1) == told(1));
         assert!(told(1) != told(2));
     }

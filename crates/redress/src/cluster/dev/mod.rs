@@ -37,7 +37,7 @@ const STORY: Duration = Duration::from_secs(120);
   redress dev --replay Tweets.csv --as csv --map tweet_id=id,name=author,tweet_created=created_at,airline=brand
   redress dev --replay events.jsonl --as bluesky-jetstream --match 'acme,\"acme air\"' --speed max --exit-when-done
   redress dev --source bluesky-jetstream --match 'lufthansa,\"british airways\"'")]
-pub struct DevArgs {
+pub(crate) struct DevArgs {
     /// Keep everything in this folder; without it everything is gone at the end
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
@@ -84,7 +84,7 @@ enum World {
 ///
 /// # Errors
 /// When the system cannot be started or breaks.
-pub async fn run(args: DevArgs) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(args: DevArgs) -> anyhow::Result<ExitCode> {
     let (world, brands) = world(&args)?;
     let (clock, event_clock) = clock(&world, &args).await?;
     let live = match &world {
@@ -92,7 +92,14 @@ pub async fn run(args: DevArgs) -> anyhow::Result<ExitCode> {
         _ => None,
     };
     let names_brands = args.words.is_some() || args.scenario.is_some() || args.shape.names_brands();
-    let setup = Setup { data: args.data.clone(), listen: args.listen, brands, names_brands, clock: clock.clone(), live };
+    let setup = Setup {
+        data: args.data.clone(),
+        listen: args.listen,
+        brands,
+        names_brands,
+        clock: clock.clone(),
+        live,
+    };
     let system = System::start(setup).await?;
     println!("Redress is running. The console: http://{}", system.console);
     println!("gRPC: {}", system.addresses());
@@ -190,7 +197,8 @@ async fn clock(world: &World, args: &DevArgs) -> anyhow::Result<(Arc<dyn Clock>,
             (Arc::new(ScaledClock::starting_at(story.starts_at, times)), None)
         }
         (World::Recording(recording), speed) => {
-            let first_at = feed::first_at(recording.clone()).await.context("cannot see when the recording begins")?;
+            let first_at =
+                feed::first_at(recording.clone()).await.context("cannot see when the recording begins")?;
             match speed {
                 Some(Speed::Times(times)) => (Arc::new(ScaledClock::starting_at(first_at, times)), None),
                 _ => driven(first_at),
@@ -234,4 +242,3 @@ async fn feed_world(
         }
     }
 }
-

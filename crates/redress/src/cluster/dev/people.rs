@@ -8,7 +8,9 @@ use anyhow::Context as _;
 use contracts::alert::v1::alert_service_client::AlertServiceClient;
 use contracts::alert::v1::{AcknowledgeRequest, EpisodeChange, Trigger, WatchRequest};
 use contracts::response::v1::response_service_client::ResponseServiceClient;
-use contracts::response::v1::{self as response, AssignRequest, Case, CaseChange, GetCaseRequest, KeepRequest, PromiseRequest};
+use contracts::response::v1::{
+    self as response, AssignRequest, Case, CaseChange, GetCaseRequest, KeepRequest, PromiseRequest,
+};
 use model::BrandId;
 use runtime::Clock;
 use runtime::net::Link;
@@ -65,7 +67,8 @@ struct OnCall {
 
 impl OnCall {
     async fn act(mut self) -> anyhow::Result<()> {
-        let request = WatchRequest { from_start: true, brand: self.brand.to_string(), ..WatchRequest::default() };
+        let request =
+            WatchRequest { from_start: true, brand: self.brand.to_string(), ..WatchRequest::default() };
         let mut changes = self.alerts.watch(request).await?.into_inner();
         while let Some(change) = changes.message().await? {
             let Some(event) = change.event else { continue };
@@ -96,7 +99,11 @@ struct Care {
 
 impl Care {
     async fn act(mut self) -> anyhow::Result<()> {
-        let request = response::WatchRequest { from_start: true, brand: self.brand.to_string(), ..response::WatchRequest::default() };
+        let request = response::WatchRequest {
+            from_start: true,
+            brand: self.brand.to_string(),
+            ..response::WatchRequest::default()
+        };
         let mut changes = self.cases.watch(request).await?.into_inner();
         let mut taken: Option<bytes::Bytes> = None;
         while let Some(change) = changes.message().await? {
@@ -109,10 +116,16 @@ impl Care {
                     self.clock.sleep(25 * MINUTE).await;
                     self.assign(&case).await?;
                 }
-                CaseChange::BrandAnswered if taken.as_ref() == Some(&case.case_id) && case.promises.is_empty() => {
+                CaseChange::BrandAnswered
+                    if taken.as_ref() == Some(&case.case_id) && case.promises.is_empty() =>
+                {
                     self.clock.sleep(PROMISES_AFTER).await;
                     let promise = self.promise(&case).await?;
-                    let this = Self { brand: self.brand.clone(), cases: self.cases.clone(), clock: self.clock.clone() };
+                    let this = Self {
+                        brand: self.brand.clone(),
+                        cases: self.cases.clone(),
+                        clock: self.clock.clone(),
+                    };
                     tokio::spawn(async move {
                         if let Err(error) = this.keep(&case, promise).await {
                             tracing::warn!("a promise of the story was not kept: {error:#}");
@@ -129,7 +142,8 @@ impl Care {
     async fn went_public(&mut self, case_id: &bytes::Bytes) -> anyhow::Result<bool> {
         let request = GetCaseRequest { case_id: case_id.clone() };
         let case = self.cases.get_case(request).await?.into_inner().case.unwrap_or_default();
-        let spoke = |is_public| case.messages.iter().any(move |m| m.side == "customer" && m.is_public == is_public);
+        let spoke =
+            |is_public| case.messages.iter().any(move |m| m.side == "customer" && m.is_public == is_public);
         Ok(spoke(false) && spoke(true))
     }
 

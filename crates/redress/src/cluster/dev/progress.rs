@@ -26,7 +26,6 @@ const SUMMARY_EVERY_TICKS: u32 = 40;
 pub(super) struct Follower {
     bar: ProgressBar,
     account: Account,
-    clock: Arc<dyn Clock>,
     counts: Arc<Counts>,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -47,9 +46,14 @@ impl Follower {
             bar.set_style(style);
         }
         let counts = Arc::new(Counts::default());
-        let mut follower =
-            Self { bar: bar.clone(), account: system.parts.account.clone(), clock: clock.clone(), counts: counts.clone(), tasks: Vec::new() };
-        let summary = Summary { bar: bar.clone(), account: follower.account.clone(), clock, counts: counts.clone() };
+        let mut follower = Self {
+            bar: bar.clone(),
+            account: system.parts.account.clone(),
+            counts: counts.clone(),
+            tasks: Vec::new(),
+        };
+        let summary =
+            Summary { bar: bar.clone(), account: follower.account.clone(), clock, counts: counts.clone() };
         follower.tasks.push(tokio::spawn(summary.keep_current()));
         let teller = Teller { bar, counts };
         if let (Ok(alerts), Ok(cases)) = (system.alert_link(), system.response_link()) {
@@ -108,7 +112,10 @@ impl Follower {
     /// Says what became of everything.
     pub(super) fn everything_heard(&self, tally: Option<&Tally>) {
         if let Some(tally) = tally {
-            self.note(&format!("Everything has been heard: {} records, {} mentions.", tally.records, tally.stored));
+            self.note(&format!(
+                "Everything has been heard: {} records, {} mentions.",
+                tally.records, tally.stored
+            ));
         }
         for (hop, account) in self.account.snapshot() {
             let parts: Vec<String> = model::Outcome::ALL
@@ -160,7 +167,7 @@ impl Summary {
             if is_terminal {
                 self.bar.set_message(line);
                 self.bar.tick();
-            } else if tick % SUMMARY_EVERY_TICKS == 0 && line != said {
+            } else if tick.is_multiple_of(SUMMARY_EVERY_TICKS) && line != said {
                 println!("{line}");
                 said = line;
             }
@@ -179,7 +186,11 @@ impl Teller {
     async fn follow_alerts(self, mut client: AlertServiceClient<runtime::net::Link>) {
         let mut resume_token = String::new();
         loop {
-            let request = alert::WatchRequest { from_start: resume_token.is_empty(), resume_token: resume_token.clone(), ..Default::default() };
+            let request = alert::WatchRequest {
+                from_start: resume_token.is_empty(),
+                resume_token: resume_token.clone(),
+                ..Default::default()
+            };
             if let Ok(changes) = client.watch(request).await {
                 let mut changes = changes.into_inner();
                 while let Ok(Some(change)) = changes.message().await {
@@ -209,15 +220,21 @@ impl Teller {
         };
         let by = if event.by.is_empty() { String::new() } else { format!(" by {}", event.by) };
         let reason = event.reason.as_ref().map(|r| r.text.as_str()).unwrap_or_default();
-        say(&self.bar, &format!("{}  {word} {}{by}: {}", time(event.at_us), cut(&episode.title, 60), cut(reason, 140)));
+        say(
+            &self.bar,
+            &format!("{}  {word} {}{by}: {}", time(event.at_us), cut(&episode.title, 60), cut(reason, 140)),
+        );
     }
 
     async fn follow_cases(self, mut client: ResponseServiceClient<runtime::net::Link>) {
         let mut resume_token = String::new();
         let mut followed = BTreeSet::new();
         loop {
-            let request =
-                response::WatchRequest { from_start: resume_token.is_empty(), resume_token: resume_token.clone(), ..Default::default() };
+            let request = response::WatchRequest {
+                from_start: resume_token.is_empty(),
+                resume_token: resume_token.clone(),
+                ..Default::default()
+            };
             if let Ok(changes) = client.watch(request).await {
                 let mut changes = changes.into_inner();
                 while let Ok(Some(change)) = changes.message().await {
@@ -261,8 +278,18 @@ impl Teller {
         if !worth_a_line {
             return;
         }
-        let customer = if case.customer_handle.is_empty() { &case.customer_key } else { &case.customer_handle };
-        say(&self.bar, &format!("{}  {word} {} and {}: {}", time(event.at_us), case.brand, cut(customer, 30), cut(&event.reason, 140)));
+        let customer =
+            if case.customer_handle.is_empty() { &case.customer_key } else { &case.customer_handle };
+        say(
+            &self.bar,
+            &format!(
+                "{}  {word} {} and {}: {}",
+                time(event.at_us),
+                case.brand,
+                cut(customer, 30),
+                cut(&event.reason, 140)
+            ),
+        );
     }
 }
 

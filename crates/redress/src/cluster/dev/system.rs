@@ -70,7 +70,8 @@ impl System {
     /// Starts everything and waits until all of it is ready.
     pub(super) async fn start(setup: Setup) -> anyhow::Result<Self> {
         let (dir, scratch) = folder(setup.data.as_deref())?;
-        let log = EmbeddedLog::open(&dir.join("log.db"), EmbeddedSettings::default()).context("cannot open the log")?;
+        let log = EmbeddedLog::open(&dir.join("log.db"), EmbeddedSettings::default())
+            .context("cannot open the log")?;
         let log = Arc::new(log);
         log.topics(&plan(scratch.is_some()), true).await.context("cannot make the topics")?;
         let parts = Parts {
@@ -121,12 +122,19 @@ impl System {
 
         let store = open_store(&dir, "response", response::MIGRATIONS).await?;
         let config = response::Config { listen: system.response, ..response::Config::default() };
-        let deps = response::Deps { log: shared.clone(), store, brands: brands.to_vec(), parts: parts.clone() };
+        let deps =
+            response::Deps { log: shared.clone(), store, brands: brands.to_vec(), parts: parts.clone() };
         system.services.push(start("response", Box::pin(response::run(config, deps))));
 
         let store = open_store(&dir, "ingest", ingest::MIGRATIONS).await?;
         let config = ingest_config(&setup, system.ingest);
-        let deps = ingest::Deps { log: shared, store, tenant: "dev".to_owned(), brands: setup.brands, parts: parts.clone() };
+        let deps = ingest::Deps {
+            log: shared,
+            store,
+            tenant: "dev".to_owned(),
+            brands: setup.brands,
+            parts: parts.clone(),
+        };
         system.services.push(start("ingest", Box::pin(ingest::run(config, deps))));
 
         let console = console::ConsoleConfig {
@@ -160,7 +168,10 @@ impl System {
 
     /// Where the services answer over gRPC, for people who want to ask them.
     pub(super) fn addresses(&self) -> String {
-        format!("ingest http://{}, alert http://{}, response http://{}", self.ingest, self.alert, self.response)
+        format!(
+            "ingest http://{}, alert http://{}, response http://{}",
+            self.ingest, self.alert, self.response
+        )
     }
 
     pub(super) fn ingest_link(&self) -> anyhow::Result<Link> {
@@ -225,7 +236,11 @@ fn plan(scratch: bool) -> Vec<TopicPlan> {
 
 async fn open_store(dir: &Path, service: &str, migrations: &[Migration]) -> anyhow::Result<Store> {
     let path = dir.join(format!("{service}.db"));
-    let store = Store::open(&format!("sqlite://{}", path.display()), StoreOptions { relaxed_sync: true, ..StoreOptions::default() }).await?;
+    let store = Store::open(
+        &format!("sqlite://{}", path.display()),
+        StoreOptions { relaxed_sync: true, ..StoreOptions::default() },
+    )
+    .await?;
     store::migrate(&store, service, migrations, RealClock.now()).await?;
     Ok(store)
 }

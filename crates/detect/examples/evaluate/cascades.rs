@@ -81,7 +81,14 @@ pub fn ced(dir: &Path) -> Vec<Thread> {
 pub fn shipping(tideh: &[Thread], parts: &str) -> Vec<Thread> {
     let mut out = Vec::new();
     let thinned: &[(u64, f64, bool)] = if parts.contains('c') {
-        &[(0, 0.3, false), (1, 0.1, false), (2, 0.1, true), (3, 0.03, false), (4, 0.01, true)]
+        &[
+            (0, 0.3, false),
+            (1, 0.1, false),
+            (2, 0.1, true),
+            (3, 0.03, false),
+            (4, 0.01, true),
+            (5, 0.001, false),
+        ]
     } else {
         &[]
     };

@@ -67,7 +67,9 @@ impl Input {
     pub(crate) fn next_line(&mut self) -> Result<Option<(u64, Line<'_>)>> {
         loop {
             self.line.clear();
-            let got = self.fill_line().with_context(|| format!("cannot read {} after line {}", self.name, self.number))?;
+            let got = self
+                .fill_line()
+                .with_context(|| format!("cannot read {} after line {}", self.name, self.number))?;
             match got {
                 Got::End => {
                     self.progress.finish_and_clear();
@@ -161,7 +163,8 @@ fn progress_bar(size: Option<u64>) -> ProgressBar {
         return ProgressBar::hidden();
     }
     let bar = size.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
-    let template = if size.is_some() { "{bar:30} {bytes}/{total_bytes} {eta}" } else { "{spinner} {bytes} {elapsed}" };
+    let template =
+        if size.is_some() { "{bar:30} {bytes}/{total_bytes} {eta}" } else { "{spinner} {bytes} {elapsed}" };
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style);
     }

@@ -45,7 +45,13 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
     let mut refusals = Refusals::default();
     let mut out = Output { to: std::io::stdout().lock(), bytes: Vec::with_capacity(2 * OUTPUT_BYTES) };
     let files = if args.files.is_empty() { vec![PathBuf::from("-")] } else { args.files.clone() };
-    let mut reader = Reader { model: &model, args: &args, scratch: Scratch::default(), text: String::new(), why: Vec::new() };
+    let mut reader = Reader {
+        model: &model,
+        args: &args,
+        scratch: Scratch::default(),
+        text: String::new(),
+        why: Vec::new(),
+    };
     for file in &files {
         let mut input = Input::open(file)?;
         let name = input.name().to_owned();
@@ -53,13 +59,17 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
             if out.bytes.len() >= OUTPUT_BYTES || input.drained() {
                 match out.flush() {
                     // The reader of our output has gone: nothing is left to do, and that is no fault.
-                    Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return Ok(refusals.exit_code()),
+                    Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {
+                        return Ok(refusals.exit_code());
+                    }
                     other => other.context("cannot write to standard output")?,
                 }
             }
             match input.next_line()? {
                 None => break,
-                Some((number, Line::TooLong)) => refusals.line(&name, number, format_args!("line over {} MiB", LINE_BYTES_MAX >> 20)),
+                Some((number, Line::TooLong)) => {
+                    refusals.line(&name, number, format_args!("line over {} MiB", LINE_BYTES_MAX >> 20))
+                }
                 Some((number, Line::Text(line))) => {
                     if let Err(refused) = reader.line(line, number, &mut out.bytes) {
                         refusals.line(&name, number, refused);
@@ -69,7 +79,9 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
         }
     }
     match out.flush() {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error).context("cannot write to standard output"),
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(error).context("cannot write to standard output")
+        }
         _ => Ok(refusals.exit_code()),
     }
 }
@@ -165,7 +177,12 @@ impl Reader<'_> {
             out.extend_from_slice(b"},\"reply\":{");
             let reply = &answer.reply;
             fields(
-                &[("apology", reply.apology), ("explanation", reply.explanation), ("offer", reply.offer), ("channel_move", reply.channel_move)],
+                &[
+                    ("apology", reply.apology),
+                    ("explanation", reply.explanation),
+                    ("offer", reply.offer),
+                    ("channel_move", reply.channel_move),
+                ],
                 out,
             );
             out.push(b'}');
@@ -209,8 +226,13 @@ mod tests {
 
     fn answer(line: &str, all: bool) -> Result<Value, super::super::json::Refused> {
         let args = Args { files: Vec::new(), model: None, all, no_why: false };
-        let mut reader =
-            Reader { model: Model::shipped(), args: &args, scratch: Scratch::default(), text: String::new(), why: Vec::new() };
+        let mut reader = Reader {
+            model: Model::shipped(),
+            args: &args,
+            scratch: Scratch::default(),
+            text: String::new(),
+            why: Vec::new(),
+        };
         let mut out = Vec::new();
         reader.line(line.as_bytes(), 7, &mut out)?;
         assert_eq!(out.pop(), Some(b'\n'));
@@ -219,10 +241,17 @@ mod tests {
 
     #[test]
     fn an_answer_has_every_promised_field() {
-        let told = answer(r#"{"id":"a\"1","text":"three weeks and \"still\" no refund, shame on you","lang":"xx"}"#, false).unwrap();
+        let told = answer(
+            r#"{"id":"a\"1","text":"three weeks and \"still\" no refund, shame on you","lang":"xx"}"#,
+            false,
+        )
+        .unwrap();
         assert_eq!(told["id"], "a\"1");
         assert_eq!(told["language"], "en");
-        let sum: f64 = ["negative", "neutral", "positive"].iter().map(|name| told["sentiment"][name].as_f64().unwrap()).sum();
+        let sum: f64 = ["negative", "neutral", "positive"]
+            .iter()
+            .map(|name| told["sentiment"][name].as_f64().unwrap())
+            .sum();
         assert!((sum - 1.0).abs() < 1e-3);
         assert_eq!(told["severity"]["probabilities"].as_array().map(Vec::len), Some(5));
         for number in ["complaint", "arousal", "spam"] {

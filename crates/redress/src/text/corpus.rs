@@ -14,7 +14,8 @@ pub(crate) fn read(path: &Path) -> Result<Vec<Value>> {
     while let Some((number, line)) = input.next_line()? {
         match line {
             Line::Text(bytes) => {
-                let row: Value = serde_json::from_slice(bytes).with_context(|| format!("{}:{number}: not a JSON object", path.display()))?;
+                let row: Value = serde_json::from_slice(bytes)
+                    .with_context(|| format!("{}:{number}: not a JSON object", path.display()))?;
                 rows.push(row);
             }
             Line::TooLong => anyhow::bail!("{}:{number}: line over 8 MiB", path.display()),

@@ -120,16 +120,25 @@ impl Scores {
             })
             .collect();
         let truth = |line: &Line| task.same_as(&line.label);
-        let names: BTreeSet<String> = lines.iter().map(&truth).chain(told.iter().map(|(name, _)| task.same_as(name))).collect();
+        let names: BTreeSet<String> =
+            lines.iter().map(&truth).chain(told.iter().map(|(name, _)| task.same_as(name))).collect();
         let classes: Vec<String> = names.into_iter().collect();
         let at = |name: &str| classes.iter().position(|class| class == name).unwrap_or_default();
-        let mut scores =
-            Scores { all: Group::new(classes.len()), by_language: BTreeMap::new(), by_source: BTreeMap::new(), classes: classes.clone() };
+        let mut scores = Scores {
+            all: Group::new(classes.len()),
+            by_language: BTreeMap::new(),
+            by_source: BTreeMap::new(),
+            classes: classes.clone(),
+        };
         for (line, (name, confidence)) in lines.iter().zip(&told) {
             let (truth, answer) = (at(&truth(line)), at(&task.same_as(name)));
             scores.all.add(truth, answer, *confidence);
             let group = || Group::new(classes.len());
-            scores.by_language.entry(line.language.clone()).or_insert_with(group).add(truth, answer, *confidence);
+            scores.by_language.entry(line.language.clone()).or_insert_with(group).add(
+                truth,
+                answer,
+                *confidence,
+            );
             scores.by_source.entry(line.source.clone()).or_insert_with(group).add(truth, answer, *confidence);
         }
         scores
@@ -137,13 +146,19 @@ impl Scores {
 
     fn json(&self) -> Value {
         let mut object = self.all.json();
-        let groups = |groups: &BTreeMap<String, Group>| -> Value { groups.iter().map(|(name, group)| (name.clone(), group.json())).collect() };
+        let groups = |groups: &BTreeMap<String, Group>| -> Value {
+            groups.iter().map(|(name, group)| (name.clone(), group.json())).collect()
+        };
         let rows: BTreeMap<&String, BTreeMap<&String, u64>> = self
             .classes
             .iter()
             .enumerate()
             .map(|(t, truth)| {
-                let row = self.classes.iter().enumerate().map(|(a, answer)| (answer, self.all.table.counts[t * self.classes.len() + a]));
+                let row = self
+                    .classes
+                    .iter()
+                    .enumerate()
+                    .map(|(a, answer)| (answer, self.all.table.counts[t * self.classes.len() + a]));
                 (truth, row.collect())
             })
             .collect();
@@ -154,7 +169,10 @@ impl Scores {
     }
 
     fn print(&self) {
-        println!("{:<24} {:>7} {:>9} {:>9} {:>9} {:>7}", "", "lines", "accuracy", "macro F1", "recall", "ece");
+        println!(
+            "{:<24} {:>7} {:>9} {:>9} {:>9} {:>7}",
+            "", "lines", "accuracy", "macro F1", "recall", "ece"
+        );
         let row = |name: &str, group: &Group| {
             let table = &group.table;
             let ece = calibration_error(&group.answers, 15);

@@ -312,7 +312,10 @@ mod tests {
 
     #[test]
     fn lone_surrogates_and_broken_utf8_become_replacement_characters() {
-        assert_eq!(row(r#"{"text":"a\ud83d b\ude21 \ud83d\u0041"}"#), Ok((None, "a\u{fffd} b\u{fffd} \u{fffd}A".into())));
+        assert_eq!(
+            row(r#"{"text":"a\ud83d b\ude21 \ud83d\u0041"}"#),
+            Ok((None, "a\u{fffd} b\u{fffd} \u{fffd}A".into()))
+        );
         let mut text = String::new();
         read_row(b"{\"text\":\"a\xffb\"}", &mut text).unwrap();
         assert_eq!(text, "a\u{fffd}b");
@@ -324,7 +327,14 @@ mod tests {
         assert_eq!(row("{}"), Err(Refused::Missing("text")));
         assert_eq!(row(r#"{"text":null}"#), Err(Refused::NotText("text")));
         assert_eq!(row(r#"{"text":"a"} x"#), Err(Refused::Expected("the end of the line", 14)));
-        for bad in [r#"{"text":"a"#, r#"{"text":"\x"}"#, r#"{"text":"\u12"}"#, r#"{"text" "a"}"#, r#"{"a":01,"text":"b"}"#, "{\"text\":\"a\u{1}\"}"] {
+        for bad in [
+            r#"{"text":"a"#,
+            r#"{"text":"\x"}"#,
+            r#"{"text":"\u12"}"#,
+            r#"{"text" "a"}"#,
+            r#"{"a":01,"text":"b"}"#,
+            "{\"text\":\"a\u{1}\"}",
+        ] {
             assert!(row(bad).is_err(), "{bad}");
         }
         assert_eq!(row(&format!("{{\"a\":{}", "[".repeat(1000))), Err(Refused::TooDeep));
@@ -332,7 +342,11 @@ mod tests {
 
     #[test]
     fn what_is_accepted_is_what_serde_accepts() {
-        for line in [r#"{"text":"a","n":[0,-0.5,1e9,true,false,null,{}]}"#, r#"{"text":"\b\f\r\t\\\""}"#, r#"{"text":"a","text":"b"}"#] {
+        for line in [
+            r#"{"text":"a","n":[0,-0.5,1e9,true,false,null,{}]}"#,
+            r#"{"text":"\b\f\r\t\\\""}"#,
+            r#"{"text":"a","text":"b"}"#,
+        ] {
             let tree: serde_json::Value = serde_json::from_str(line).unwrap();
             assert_eq!(row(line).unwrap().1, tree["text"].as_str().unwrap());
         }
@@ -344,7 +358,14 @@ mod tests {
         let text = "q\"b\\ \u{1}\n\t😡 ok";
         write_string(text, &mut out);
         assert_eq!(serde_json::from_slice::<String>(&out).unwrap(), text);
-        for (value, want) in [(0.0, "0.00000"), (1.0, "1.00000"), (0.123_456_78, "0.12346"), (12.5, "12.50000"), (-1.0, "0.00000"), (f32::NAN, "0.00000")] {
+        for (value, want) in [
+            (0.0, "0.00000"),
+            (1.0, "1.00000"),
+            (0.123_456_78, "0.12346"),
+            (12.5, "12.50000"),
+            (-1.0, "0.00000"),
+            (f32::NAN, "0.00000"),
+        ] {
             out.clear();
             write_number(value, &mut out);
             assert_eq!(std::str::from_utf8(&out).unwrap(), want);

@@ -80,7 +80,9 @@ impl TextTask {
             (TextTask::Complaint, "false") => "0",
             _ => written,
         };
-        let known = self.fixed_classes().is_none_or(|classes| classes.contains(&class)) && !class.is_empty() && class.len() <= 255;
+        let known = self.fixed_classes().is_none_or(|classes| classes.contains(&class))
+            && !class.is_empty()
+            && class.len() <= 255;
         known.then(|| class.to_owned())
     }
 

@@ -156,7 +156,9 @@ pub(crate) fn key(prepared: &mut Prepared, text: &str) -> Vec<u32> {
     prepared
         .tokens
         .iter()
-        .filter(|t| matches!(t.kind, nlp::prepare::Kind::Word | nlp::prepare::Kind::Dense | nlp::prepare::Kind::Emoji))
+        .filter(|t| {
+            matches!(t.kind, nlp::prepare::Kind::Word | nlp::prepare::Kind::Dense | nlp::prepare::Kind::Emoji)
+        })
         .map(|t| prepared.hash(t.start as usize, t.end as usize))
         .collect()
 }
@@ -180,7 +182,11 @@ impl Recipe {
                 sources.push(source);
                 sources.len() - 1
             });
-            let path = if set.own { corpus::find(own, &set.set)? } else { corpus::find(&data.join(&set.set), "train")? };
+            let path = if set.own {
+                corpus::find(own, &set.set)?
+            } else {
+                corpus::find(&data.join(&set.set), "train")?
+            };
             let rows = corpus::read(&path)?;
             if !set.own {
                 for row in corpus::read(&corpus::find(&data.join(&set.set), "dev")?)? {
@@ -199,7 +205,9 @@ impl Recipe {
                         classes[head].insert("yes".to_owned());
                     }
                     (None, Some(map)) => classes[head].extend(map.values().cloned()),
-                    (None, None) => classes[head].extend(rows.iter().filter_map(|row| corpus::list(row, &rule.field).into_iter().next())),
+                    (None, None) => classes[head].extend(
+                        rows.iter().filter_map(|row| corpus::list(row, &rule.field).into_iter().next()),
+                    ),
                 }
             }
             tables.push((source_at, set, rows));
@@ -229,7 +237,13 @@ impl Recipe {
                 if labels.is_empty() {
                     continue;
                 }
-                rows.push(Row { language: language_of(&row, &prepared), text, source, weight: set.weight, labels });
+                rows.push(Row {
+                    language: language_of(&row, &prepared),
+                    text,
+                    source,
+                    weight: set.weight,
+                    labels,
+                });
             }
         }
         let own_at = sources.iter().position(|s| s == "own").unwrap_or_else(|| {
@@ -238,25 +252,36 @@ impl Recipe {
         });
         for (number, language) in self.phrases.languages.iter().enumerate() {
             let path = own.join("phrases").join(format!("{language}.txt"));
-            let file = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            let file =
+                std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
             let phrases = Phrases::parse(&file, matches!(language.as_str(), "ja" | "zh"));
             let phrases = phrases.with_context(|| format!("cannot use {}", path.display()))?;
             for written in phrases.write(self.phrases.per_language, self.seed.wrapping_add(number as u64)) {
                 let labels = own_labels(&plans, &written);
-                rows.push(Row { text: written.text, language: Language::new(language), source: own_at, weight: self.phrases.weight, labels });
+                rows.push(Row {
+                    text: written.text,
+                    language: Language::new(language),
+                    source: own_at,
+                    weight: self.phrases.weight,
+                    labels,
+                });
             }
         }
         Ok(Corpus { plans, rows, sources, duplicates })
     }
 
     fn head(&self, name: &str) -> Result<usize> {
-        self.heads.iter().position(|head| head.name == name).with_context(|| format!("the recipe has no head \"{name}\""))
+        self.heads
+            .iter()
+            .position(|head| head.name == name)
+            .with_context(|| format!("the recipe has no head \"{name}\""))
     }
 
     fn plans(&self, classes: &[BTreeSet<String>]) -> Result<Vec<Plan>> {
         let mut plans = Vec::new();
         for (head, found) in self.heads.iter().zip(classes) {
-            let names: Vec<String> = if head.classes.is_empty() { found.iter().cloned().collect() } else { head.classes.clone() };
+            let names: Vec<String> =
+                if head.classes.is_empty() { found.iter().cloned().collect() } else { head.classes.clone() };
             ensure!(!names.is_empty(), "head \"{}\" has no labels in any set", head.name);
             let task = Task::ALL.into_iter().find(|task| task.name() == head.name);
             let task = task.with_context(|| format!("no task is called \"{}\"", head.name))?;
@@ -286,7 +311,11 @@ impl Recipe {
                 found = found.or(at);
             }
             if values.is_empty() {
-                found = rule.map.as_ref().and_then(|map| map.get("")).and_then(|class| plans[head].classes.iter().position(|have| have == class));
+                found = rule
+                    .map
+                    .as_ref()
+                    .and_then(|map| map.get(""))
+                    .and_then(|class| plans[head].classes.iter().position(|have| have == class));
             }
             if let Some(class) = found.filter(|_| !clash) {
                 labels.push((head, class));
@@ -300,8 +329,13 @@ impl Recipe {
         let spec = Spec { by_language: self.by_language, ..Spec::SHIPPED };
         let samples = samples(&corpus.rows, spec);
         let part = |(table, bits): (usize, &u32)| {
-            let plans: Vec<(usize, Plan)> =
-                corpus.plans.iter().cloned().enumerate().filter(|(head, _)| self.heads[*head].table == table).collect();
+            let plans: Vec<(usize, Plan)> = corpus
+                .plans
+                .iter()
+                .cloned()
+                .enumerate()
+                .filter(|(head, _)| self.heads[*head].table == table)
+                .collect();
             heads::learn(spec, *bits, self.least, &plans, &samples, corpus.sources.len(), progress)
         };
         self.tables.iter().enumerate().map(part).collect()
@@ -311,18 +345,37 @@ impl Recipe {
     ///
     /// Sets of tweets hold texts that are not in the language they state (English above all). Each half of the texts
     /// is judged by a table learned from the other half; what that table firmly calls English is left out.
-    pub(crate) fn learn_language(&self, corpus: &Corpus, own: &Path, progress: &mut dyn FnMut(usize, usize)) -> Result<Part> {
+    pub(crate) fn learn_language(
+        &self,
+        corpus: &Corpus,
+        own: &Path,
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> Result<Part> {
         let recipe = &self.language;
-        let spec =
-            Spec { chars_min: recipe.chars_min, chars_max: recipe.chars_max, dense_max: 1, reach: 1, once: false, by_language: false };
+        let spec = Spec {
+            chars_min: recipe.chars_min,
+            chars_max: recipe.chars_max,
+            dense_max: 1,
+            reach: 1,
+            once: false,
+            by_language: false,
+        };
         let classes: Vec<String> = LATIN.map(str::to_owned).to_vec();
-        let plan = joint::Plan { task: Some(Task::Language), classes, weight: 1.0, balance: 0.5, reference: None };
+        let plan =
+            joint::Plan { task: Some(Task::Language), classes, weight: 1.0, balance: 0.5, reference: None };
         let settings = recipe.settings.with(self.seed);
         let mut texts = self.language_texts(corpus, own)?;
         let halves: Vec<Part> = (0..2)
             .map(|half| {
                 let mine: Vec<(String, usize)> = texts.iter().skip(half).step_by(2).cloned().collect();
-                joint::learn(spec, std::slice::from_ref(&plan), &self.crops(&mine, spec), 1, settings, progress)
+                joint::learn(
+                    spec,
+                    std::slice::from_ref(&plan),
+                    &self.crops(&mine, spec),
+                    1,
+                    settings,
+                    progress,
+                )
             })
             .collect();
         let mut prepared = Prepared::default();
@@ -342,7 +395,8 @@ impl Recipe {
     /// Texts in Latin letters with their class, from trusted sets and the file of other languages.
     fn language_texts(&self, corpus: &Corpus, own: &Path) -> Result<Vec<(String, usize)>> {
         let recipe = &self.language;
-        let trusted: Vec<usize> = recipe.sets.iter().filter_map(|set| corpus.sources.iter().position(|s| s == set)).collect();
+        let trusted: Vec<usize> =
+            recipe.sets.iter().filter_map(|set| corpus.sources.iter().position(|s| s == set)).collect();
         let mut random = nlp::arith::Random::new(self.seed ^ 0x1a16);
         let mut order: Vec<usize> = (0..corpus.rows.len()).collect();
         random.shuffle(&mut order);
@@ -358,7 +412,8 @@ impl Recipe {
             }
         }
         let path = own.join("phrases/other.txt");
-        let file = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let file =
+            std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         for line in file.lines().filter_map(|line| line.split_once('\t')) {
             texts.extend(line.1.split('|').map(|text| (text.to_owned(), LATIN.len() - 1)));
         }
@@ -375,10 +430,19 @@ impl Recipe {
                 prepared.read(text);
                 let mut features = Features::default();
                 collect(&prepared, spec, &mut features);
-                samples.push(joint::Sample { features, language: 0, source: 0, weight, labels: vec![(0, *class)] });
+                samples.push(joint::Sample {
+                    features,
+                    language: 0,
+                    source: 0,
+                    weight,
+                    labels: vec![(0, *class)],
+                });
             };
             add(text, 1.0);
-            let words: Vec<&str> = text.split_whitespace().filter(|w| !w.starts_with(['@', '#']) && !w.starts_with("http")).collect();
+            let words: Vec<&str> = text
+                .split_whitespace()
+                .filter(|w| !w.starts_with(['@', '#']) && !w.starts_with("http"))
+                .collect();
             let times = if *class == LATIN.len() - 1 { 4 * self.language.crops } else { self.language.crops };
             for _ in 0..times {
                 let length = 1 + random.below(5);
@@ -423,7 +487,13 @@ pub(crate) fn samples(rows: &[Row], spec: Spec) -> Vec<Sample> {
             prepared.salt = row.language.salt();
             let mut features = Features::default();
             collect(&prepared, spec, &mut features);
-            Sample { features, language: row.language.row(), source: row.source, weight: row.weight, labels: row.labels.clone() }
+            Sample {
+                features,
+                language: row.language.row(),
+                source: row.source,
+                weight: row.weight,
+                labels: row.labels.clone(),
+            }
         })
         .collect()
 }
@@ -462,7 +532,12 @@ pub(crate) struct Built {
 
 impl Recipe {
     /// Everything: read, learn, calibrate on the dev halves, put together.
-    pub(crate) fn build(&self, data: &Path, own: &Path, progress: &mut dyn FnMut(usize, usize)) -> Result<Built> {
+    pub(crate) fn build(
+        &self,
+        data: &Path,
+        own: &Path,
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> Result<Built> {
         let corpus = self.corpus(data, own)?;
         let mut parts = self.learn(&corpus, progress);
         parts.push(self.learn_language(&corpus, own, progress)?);
@@ -483,8 +558,12 @@ impl Recipe {
                 for row in corpus::read(&corpus::find(&data.join(&set.set), "dev")?)? {
                     let labels = self.labels(set, &row, &corpus.plans)?;
                     let label = labels.iter().find(|(head, _)| *head == plan_at);
-                    let (Some(text), Some((_, class))) = (corpus::field(&row, "text"), label) else { continue };
-                    let Some((language, mut scores)) = raw.scores(&mut scratch, &text, plan.task) else { continue };
+                    let (Some(text), Some((_, class))) = (corpus::field(&row, "text"), label) else {
+                        continue;
+                    };
+                    let Some((language, mut scores)) = raw.scores(&mut scratch, &text, plan.task) else {
+                        continue;
+                    };
                     if plan.classes.len() == 1 {
                         scores.insert(0, 0.0);
                     }
@@ -492,8 +571,11 @@ impl Recipe {
                 }
             }
             let weighed = |language: Option<usize>| -> Vec<Seen> {
-                let mut chosen: Vec<Seen> =
-                    seen.iter().filter(|(l, _)| language.is_none_or(|language| *l == language)).map(|(_, s)| s.clone()).collect();
+                let mut chosen: Vec<Seen> = seen
+                    .iter()
+                    .filter(|(l, _)| language.is_none_or(|language| *l == language))
+                    .map(|(_, s)| s.clone())
+                    .collect();
                 if let Some(prior) = &recipe.prior {
                     calibrate::reweigh(&mut chosen, prior);
                 }
@@ -515,7 +597,11 @@ impl Recipe {
         }
         let fitted = nlp::Model::from_parts(parts.clone());
         let mut tops = Vec::new();
-        for set in self.sets.iter().filter(|set| self.calibration.iter().any(|c| c.head == "sentiment" && c.sets.contains(&set.set))) {
+        for set in self
+            .sets
+            .iter()
+            .filter(|set| self.calibration.iter().any(|c| c.head == "sentiment" && c.sets.contains(&set.set)))
+        {
             for row in corpus::read(&corpus::find(&data.join(&set.set), "dev")?)? {
                 let text = corpus::field(&row, "text").unwrap_or_default();
                 let answer = fitted.understand(&mut scratch, &text, nlp::Hint::default());

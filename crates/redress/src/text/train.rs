@@ -6,8 +6,8 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
-use nlp::train::user::{self, Labelled};
 use nlp::prepare::Prepared;
+use nlp::train::user::{self, Labelled};
 
 use super::evaluate::Line;
 use super::labels::{TextTask, read_lines};
@@ -80,7 +80,9 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
         return rebuild(recipe, &args.data, out);
     }
     let task = match args.task {
-        Some(TrainTask::Cascade) => return crate::detection::cascade::train(&args.train, args.out.as_deref()),
+        Some(TrainTask::Cascade) => {
+            return crate::detection::cascade::train(&args.train, args.out.as_deref());
+        }
         Some(TrainTask::Sentiment) => TextTask::Sentiment,
         Some(TrainTask::Complaint) => TextTask::Complaint,
         Some(TrainTask::Severity) => TextTask::Severity,
@@ -111,7 +113,8 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
     println!("dev recall     {:.4}", trained.dev.macro_recall());
     println!("dev ece        {:.4}", trained.dev_ece);
     if let Some(out) = &args.out {
-        std::fs::write(out, trained.model.to_bytes()).with_context(|| format!("cannot write {}", out.display()))?;
+        std::fs::write(out, trained.model.to_bytes())
+            .with_context(|| format!("cannot write {}", out.display()))?;
         println!("model          {} ({})", out.display(), trained.model.version());
     }
     Ok(refusals.exit_code())
@@ -121,7 +124,9 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
 fn split(lines: Vec<Line>) -> (Vec<Line>, Vec<Line>) {
     let mut prepared = Prepared::default();
     lines.into_iter().partition(|line| {
-        let mixed = recipe::key(&mut prepared, &line.text).iter().fold(17u32, |hash, word| hash.wrapping_mul(0x9e37_79b1) ^ word);
+        let mixed = recipe::key(&mut prepared, &line.text)
+            .iter()
+            .fold(17u32, |hash, word| hash.wrapping_mul(0x9e37_79b1) ^ word);
         (mixed.wrapping_mul(0x85eb_ca6b) >> 8) % 10 >= DEV_TENTHS
     })
 }
@@ -166,21 +171,30 @@ fn check(classes: &[String], train: Vec<Line>, dev: Vec<Line>) -> Result<(Vec<La
         }
     }
     if repeated > 0 {
-        eprintln!("redress: {repeated} train lines repeat an earlier one; they count as often as they stand there");
+        eprintln!(
+            "redress: {repeated} train lines repeat an earlier one; they count as often as they stand there"
+        );
     }
     if conflicting > 0 {
-        eprintln!("redress: {conflicting} train lines repeat an earlier text with another label; all were kept");
+        eprintln!(
+            "redress: {conflicting} train lines repeat an earlier text with another label; all were kept"
+        );
     }
     let number = |line: Line| -> Option<Labelled> {
         let class = classes.iter().position(|class| *class == line.label)?;
         Some(Labelled { text: line.text, class })
     };
     let before = dev.len();
-    let dev: Vec<Line> = dev.into_iter().filter(|line| !seen.contains_key(&recipe::key(&mut prepared, &line.text))).collect();
+    let dev: Vec<Line> =
+        dev.into_iter().filter(|line| !seen.contains_key(&recipe::key(&mut prepared, &line.text))).collect();
     if dev.len() < before {
         eprintln!("redress: {} dev lines repeat a train text and were left out", before - dev.len());
     }
-    let unseen: BTreeSet<&str> = dev.iter().map(|line| line.label.as_str()).filter(|label| !classes.iter().any(|class| class == label)).collect();
+    let unseen: BTreeSet<&str> = dev
+        .iter()
+        .map(|line| line.label.as_str())
+        .filter(|label| !classes.iter().any(|class| class == label))
+        .collect();
     for label in unseen {
         eprintln!("redress: dev has the label {label}, train has not: those lines were left out");
     }
@@ -222,14 +236,21 @@ mod tests {
     use super::*;
 
     fn line(text: &str, label: &str) -> Line {
-        Line { text: text.to_owned(), label: label.to_owned(), language: String::new(), source: String::new() }
+        Line {
+            text: text.to_owned(),
+            label: label.to_owned(),
+            language: String::new(),
+            source: String::new(),
+        }
     }
 
     #[test]
     fn labels_of_one_kind_are_refused_by_name() {
         let error = classes(TextTask::Topic, &[line("a", "x"), line("b", "x")]).unwrap_err();
         assert_eq!(error.to_string(), "every train line is labelled x: there is nothing to tell apart");
-        assert!(classes(TextTask::Complaint, &[]).unwrap_err().to_string().contains("no train line has a label"));
+        assert!(
+            classes(TextTask::Complaint, &[]).unwrap_err().to_string().contains("no train line has a label")
+        );
     }
 
     #[test]
@@ -243,7 +264,11 @@ mod tests {
     fn dev_lines_that_repeat_a_train_text_are_left_out() {
         let names = ["x".to_owned(), "y".to_owned()];
         let train = vec![line("the parcel never came", "x"), line("all fine here", "y")];
-        let dev = vec![line("The parcel NEVER came!", "x"), line("something new entirely", "y"), line("unknown to train", "z")];
+        let dev = vec![
+            line("The parcel NEVER came!", "x"),
+            line("something new entirely", "y"),
+            line("unknown to train", "z"),
+        ];
         let (train, dev) = check(&names, train, dev).unwrap();
         assert_eq!((train.len(), dev.len()), (2, 1));
         assert_eq!(dev[0], Labelled { text: "something new entirely".to_owned(), class: 1 });
@@ -251,7 +276,8 @@ mod tests {
 
     #[test]
     fn without_dev_the_same_text_always_falls_on_the_same_side() {
-        let lines: Vec<Line> = (0..400).map(|i| line(&format!("text number w{} v{}", i % 200, i % 7), "x")).collect();
+        let lines: Vec<Line> =
+            (0..400).map(|i| line(&format!("text number w{} v{}", i % 200, i % 7), "x")).collect();
         let (train, dev) = split(lines.clone());
         assert_eq!(train.len() + dev.len(), 400);
         assert!((10..100).contains(&dev.len()), "{}", dev.len());
@@ -261,8 +287,17 @@ mod tests {
     #[test]
     fn a_trained_model_answers_its_task_and_the_same_seed_gives_the_same_bytes() {
         let texts = |kind: &str| -> Vec<Labelled> {
-            let words = if kind == "a" { ["apples pears", "plums cherries", "fruit salad"] } else { ["nails bolts", "hammer screws", "tool box"] };
-            (0..30).map(|i| Labelled { text: format!("{} {}", words[i % 3], i), class: usize::from(kind != "a") }).collect()
+            let words = if kind == "a" {
+                ["apples pears", "plums cherries", "fruit salad"]
+            } else {
+                ["nails bolts", "hammer screws", "tool box"]
+            };
+            (0..30)
+                .map(|i| Labelled {
+                    text: format!("{} {}", words[i % 3], i),
+                    class: usize::from(kind != "a"),
+                })
+                .collect()
         };
         let names = ["fruit".to_owned(), "tools".to_owned()];
         let all: Vec<Labelled> = texts("a").into_iter().chain(texts("b")).collect();

@@ -98,6 +98,7 @@ pub(crate) async fn run(args: DevArgs) -> anyhow::Result<ExitCode> {
         brands,
         names_brands,
         clock: clock.clone(),
+        is_driven_by_events: event_clock.is_some(),
         live,
     };
     let system = System::start(setup).await?;

@@ -28,6 +28,8 @@ const KEPT_MS: i64 = 2 * 86_400_000;
 const READY_WITHIN: Duration = Duration::from_secs(30);
 /// Everything counts as worked through when no account has moved for this long.
 const STILL: Duration = Duration::from_millis(1_500);
+/// In a replay at full speed a signal counts as news for so many seconds of event time.
+const REPLAY_AGE_MAX_S: u32 = 30 * 86_400;
 /// Whom everything is about when nobody says whom to listen for.
 const EVERYBODY: &str = "everybody";
 
@@ -39,6 +41,8 @@ pub(super) struct Setup {
     /// False: everything heard is about one brand.
     pub(super) names_brands: bool,
     pub(super) clock: Arc<dyn Clock>,
+    /// The clock shows the newest event instead of going by itself.
+    pub(super) is_driven_by_events: bool,
     pub(super) live: Option<(SourceKind, Option<String>)>,
 }
 
@@ -111,11 +115,15 @@ impl System {
         system.services.push(start("classify", Box::pin(classify::run(classify, deps))));
 
         let store = open_store(&dir, "alert", alert::MIGRATIONS).await?;
-        let config = alert::Config {
+        let mut config = alert::Config {
             listen: system.alert,
             base_url: format!("http://{}", setup.listen),
             ..alert::Config::default()
         };
+        if setup.is_driven_by_events {
+            // Event time runs hours ahead of the pipeline in a moment; nothing heard in a replay is too old.
+            config.paging.age_max_s = REPLAY_AGE_MAX_S;
+        }
         let brands = Arc::new(setup.brands.clone());
         let deps = alert::Deps { log: shared.clone(), store, brands: brands.clone(), parts: parts.clone() };
         system.services.push(start("alert", Box::pin(alert::run(config, deps))));

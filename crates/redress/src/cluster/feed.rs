@@ -11,8 +11,8 @@ use contracts::ingest::v1::ingest_service_client::IngestServiceClient;
 use contracts::ingest::v1::{Disposition, PublishRequest, PublishResponse};
 use indicatif::ProgressBar;
 use model::{SourceKind, TenantId, Timestamp, Transport};
-use runtime::Clock;
 use runtime::net::Link;
+use runtime::{Clock, RealClock};
 use sources::{CsvMap, DecodeContext, Framer, Piece};
 use tokio::sync::mpsc;
 
@@ -208,7 +208,8 @@ impl Reading {
             connector: "",
             instance: &self.recording.instance,
             transport: Transport::Backfill,
-            received_at: Timestamp::EPOCH,
+            // Claimed times are believed up to the present.
+            received_at: RealClock.now(),
             csv_map: map,
         };
         let whole;
@@ -220,7 +221,7 @@ impl Reading {
             None => body,
         };
         let decoded = sources::decode(self.recording.kind, body, &context);
-        decoded.events.first().map(|e| e.observed_at).filter(|at| *at > Timestamp::EPOCH)
+        decoded.events.first().map(|e| e.observed_at)
     }
 
     /// Judges the beginning of the file.
@@ -391,6 +392,8 @@ pub(crate) async fn send(
                     body: parcel.body.clone().into(),
                     csv_map: parcel.map.clone().into_iter().collect(),
                     is_backfill: true,
+                    // Received when it was written: a later time would be clamped, an earlier one not believed.
+                    received_at_us: parcel.last_at.as_micros(),
                     ..PublishRequest::default()
                 };
                 lock(&open).push_back(parcel);

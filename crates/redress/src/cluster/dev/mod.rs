@@ -104,9 +104,9 @@ pub(crate) async fn run(args: DevArgs) -> anyhow::Result<ExitCode> {
     let system = System::start(setup).await?;
     println!("Redress is running. The console: http://{}", system.console);
     println!("gRPC: {}", system.addresses());
-    let follower = Follower::start(&system, clock.clone());
+    let mut follower = Follower::start(&system, clock.clone());
 
-    let feeding = feed_world(world, &args, &system, clock.clone(), event_clock, &follower);
+    let feeding = feed_world(world, &args, &system, clock.clone(), event_clock, &mut follower);
     let outcome = tokio::select! {
         tally = feeding => Some(tally?),
         () = interrupted() => None,
@@ -215,7 +215,7 @@ async fn feed_world(
     system: &System,
     clock: Arc<dyn Clock>,
     event_clock: Option<Arc<EventClock>>,
-    follower: &Follower,
+    follower: &mut Follower,
 ) -> anyhow::Result<Option<Tally>> {
     let client = IngestServiceClient::new(system.ingest_link()?);
     let pace = if event_clock.is_some() { Pace::Max } else { Pace::Clock(clock) };

@@ -11,7 +11,9 @@ use contracts::alert::v1::{self as alert, EpisodeChange, EpisodeEvent};
 use contracts::response::v1::response_service_client::ResponseServiceClient;
 use contracts::response::v1::{self as response, CaseChange, CaseEvent};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use model::Timestamp;
 use runtime::{Account, Clock, EventClock};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::super::feed::{Parcel, Tally, Watcher};
@@ -80,27 +82,20 @@ impl Follower {
     }
 
     /// Counts what is confirmed and, where events drive the clock, moves it.
-    pub(super) fn watcher(&self, event_clock: Option<Arc<EventClock>>) -> impl Watcher + use<> {
-        let (bar, counts, account) = (self.bar.clone(), self.counts.clone(), self.account.clone());
+    pub(super) fn watcher(&mut self, event_clock: Option<Arc<EventClock>>) -> impl Watcher + use<> {
+        let (bar, counts) = (self.bar.clone(), self.counts.clone());
         let counts_records = self.bar.length().is_some();
-        let mut waiting = std::collections::VecDeque::new();
+        let (told, waiting) = mpsc::unbounded_channel();
+        if let Some(clock) = event_clock {
+            self.tasks.push(tokio::spawn(move_clock(clock, waiting, self.account.clone())));
+        }
         move |parcel: &Parcel, tally: &Tally| {
             counts.heard.store(tally.records, Ordering::Relaxed);
             if counts_records {
                 bar.set_position(tally.records);
             }
-            let Some(clock) = &event_clock else { return };
-            // Time moves when what happened before has been worked through, not when it has been heard:
-            // otherwise answers still on their way would come after their deadline.
-            waiting.push_back((tally.stored, parcel.last_at));
-            let worked_through = account.hop("response").total();
-            while let Some((stored, at)) = waiting.front().copied() {
-                if stored > worked_through {
-                    break;
-                }
-                clock.advance(at);
-                waiting.pop_front();
-            }
+            // Nobody listens where the clock goes by itself.
+            let _ = told.send((tally.stored, parcel.last_at));
         }
     }
 
@@ -131,6 +126,21 @@ impl Follower {
     pub(super) fn stop(&self) {
         self.tasks.iter().for_each(JoinHandle::abort);
         self.bar.finish_and_clear();
+    }
+}
+
+/// Time moves when what happened before has been worked through, not when it has been heard: otherwise answers
+/// still on their way would come after their deadline.
+async fn move_clock(
+    clock: Arc<EventClock>,
+    mut waiting: mpsc::UnboundedReceiver<(u64, Timestamp)>,
+    account: Account,
+) {
+    while let Some((stored, at)) = waiting.recv().await {
+        while account.hop("response").total() < stored {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        clock.advance(at);
     }
 }
 

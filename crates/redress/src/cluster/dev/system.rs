@@ -22,6 +22,10 @@ use tokio::task::JoinHandle;
 const PARTITIONS: i32 = 4;
 /// The embedded log lets old records go this often.
 const MAINTAIN_EVERY: Duration = Duration::from_secs(20);
+/// One process holds all services here: smaller batches and windows than in a cluster keep it small.
+const BATCH_RECORDS_MAX: usize = 4_000;
+const REPEATS_WINDOW: usize = 20_000;
+const REMEMBERED_MAX: usize = 60_000;
 /// Records of the log are kept this long in event time, unless a folder was named to keep everything in.
 const KEPT_MS: i64 = 2 * 86_400_000;
 /// The longest the services may take to be ready.
@@ -110,7 +114,12 @@ impl System {
         };
         let shared: Arc<dyn Log> = log.clone();
 
-        let classify = classify::Config { listen: port(7703)?, ..classify::Config::default() };
+        let classify = classify::Config {
+            listen: port(7703)?,
+            batch_records_max: BATCH_RECORDS_MAX,
+            repeats_window: REPEATS_WINDOW,
+            ..classify::Config::default()
+        };
         let deps = classify::Deps { log: shared.clone(), parts: parts.clone() };
         system.services.push(start("classify", Box::pin(classify::run(classify, deps))));
 
@@ -120,6 +129,7 @@ impl System {
             base_url: format!("http://{}", setup.listen),
             ..alert::Config::default()
         };
+        config.reading.batch_records_max = BATCH_RECORDS_MAX;
         if setup.is_driven_by_events {
             // Event time runs hours ahead of the pipeline in a moment; nothing heard in a replay is too old.
             config.paging.age_max_s = REPLAY_AGE_MAX_S;
@@ -269,7 +279,13 @@ fn ingest_config(setup: &Setup, listen: SocketAddr) -> ingest::Config {
             ..ConnectorConfig::default()
         });
     }
-    ingest::Config { listen, listen_http: None, connectors, ..ingest::Config::default() }
+    ingest::Config {
+        listen,
+        listen_http: None,
+        connectors,
+        remembered_max: REMEMBERED_MAX,
+        ..ingest::Config::default()
+    }
 }
 
 async fn maintain(log: Arc<EmbeddedLog>, parts: Parts) {

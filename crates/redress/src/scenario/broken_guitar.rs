@@ -248,8 +248,7 @@ fn story(rng: &mut StdRng, seed: u64, starts_at: Timestamp) -> Vec<Arrival> {
     let hopeful = say(
         9_000_005,
         &marek,
-        "@borealisair Lena just called. Thank you for finally answering, I will wait \
-        for the money and tell everybody how it ends.",
+        "@borealisair Lena called me. I am waiting for the money now and will tell everybody here how this ends.",
         Some(song.id),
         false,
     );

@@ -111,7 +111,7 @@ impl Model {
                 Kind::Dense => best_run(text, bytes, weights),
                 _ => Why { start: bytes.0, end: bytes.1, weight: weights.iter().sum() },
             };
-            if one.weight > 0.02 {
+            if one.weight > 0.02 && one.start < one.end {
                 insert(found, one, max);
             }
         }
@@ -143,12 +143,16 @@ fn best_run(text: &str, (from, to): (usize, usize), weights: &[f32]) -> Why {
     }
     let inside = text.get(from..to).unwrap_or_default();
     let count = inside.chars().count().max(1);
-    // Folding may have dropped characters of a long run: positions then move in proportion.
-    let place = |folded: usize| {
-        let original = folded * count / weights.len().max(1);
-        from + inside.char_indices().nth(original).map_or(inside.len(), |(at, _)| at)
-    };
-    Why { start: place(best.0), end: place(best.1), weight: best.2 }
+    // Folding may have dropped characters of a long run, or made several of one: positions then move in
+    // proportion, outwards, so that a run of something never becomes a run of nothing.
+    let folded = weights.len().max(1);
+    let place =
+        |original: usize| from + inside.char_indices().nth(original).map_or(inside.len(), |(at, _)| at);
+    Why {
+        start: place(best.0 * count / folded),
+        end: place((best.1 * count).div_ceil(folded)),
+        weight: best.2,
+    }
 }
 
 /// Stretches with only a space between become one.

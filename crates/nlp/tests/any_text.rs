@@ -174,3 +174,9 @@ proptest! {
         let _refused_or_read = Model::from_bytes(&framed);
     }
 }
+
+/// Found by the property above: one character that folds to two made a stretch of nothing.
+#[test]
+fn a_character_that_folds_to_several_is_pointed_at_whole() {
+    answer("㌔\u{324b4}?\u{2d47c}0慨");
+}

@@ -16,12 +16,16 @@ use runtime::{Clock, RealClock};
 use sources::{CsvMap, DecodeContext, Framer, Piece};
 use tokio::sync::mpsc;
 
+use crate::scenario::{Arrival, Scenario};
+
 /// Records in one request at full speed.
 const RECORDS_PER_REQUEST_MAX: usize = 500;
 /// Bytes in one request at full speed, unless one record is larger.
 const REQUEST_BYTES: usize = 256 * 1024;
 /// Requests read ahead.
 const AHEAD_MAX: usize = 16;
+/// Bodies of a story made ready ahead.
+const STORY_AHEAD_MAX: usize = 64;
 /// A file whose records are out of order is sorted in memory up to this size.
 const SORT_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// Records by which a recording's order is judged.
@@ -57,9 +61,21 @@ pub(crate) struct Parcel {
     lines: Vec<u64>,
 }
 
+/// A story's bodies, in order, each a parcel of its own.
+pub(crate) fn tell(story: Scenario) -> mpsc::Receiver<anyhow::Result<Parcel>> {
+    let (out, parcels) = mpsc::channel(STORY_AHEAD_MAX);
+    tokio::spawn(async move {
+        for arrival in story.into_arrivals() {
+            if out.send(Ok(Parcel::of_arrival(arrival))).await.is_err() {
+                return;
+            }
+        }
+    });
+    parcels
+}
+
 impl Parcel {
-    /// One body of a story.
-    pub(crate) fn of_arrival(arrival: crate::scenario::Arrival) -> Self {
+    fn of_arrival(arrival: Arrival) -> Self {
         Self {
             first_at: arrival.at,
             last_at: arrival.at,

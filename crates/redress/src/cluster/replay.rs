@@ -11,7 +11,7 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use contracts::ingest::v1::ingest_service_client::IngestServiceClient;
 use indicatif::{ProgressBar, ProgressStyle};
-use model::{SourceKind, Timestamp};
+use model::SourceKind;
 use runtime::{Clock as _, RealClock, ScaledClock};
 use serde::{Deserialize, Serialize};
 
@@ -188,27 +188,15 @@ async fn replay_file(args: &ReplayArgs, file: &Path, client: Client) -> anyhow::
 }
 
 async fn tell(args: &ReplayArgs, name: scenario::Name, client: Client) -> anyhow::Result<Tally> {
-    let now = RealClock.now();
-    let span_ms = {
-        let story = Scenario::build(name, Timestamp::EPOCH, scenario::SEED);
-        story.ends_at.millis_since(story.starts_at)
-    };
-    let story = Scenario::build(name, now.plus_millis(-span_ms), scenario::SEED);
+    let starts_at = RealClock.now().plus_millis(-name.span_ms());
+    let story = Scenario::build(name, starts_at, scenario::SEED);
     let pace = match args.speed {
         Speed::Max => Pace::Max,
         Speed::Times(times) => Pace::Clock(Arc::new(ScaledClock::starting_at(story.starts_at, times))),
     };
     let bar = wire::progress(story.len() as u64);
     let moving = bar.clone();
-    let (out, parcels) = tokio::sync::mpsc::channel(64);
-    tokio::spawn(async move {
-        for arrival in story.into_arrivals() {
-            if out.send(Ok(Parcel::of_arrival(arrival))).await.is_err() {
-                return;
-            }
-        }
-    });
-    let sent = feed::send(client, "scenario", parcels, pace, move |_: &Parcel, tally: &Tally| {
+    let sent = feed::send(client, "scenario", feed::tell(story), pace, move |_: &Parcel, tally: &Tally| {
         moving.set_position(tally.records)
     })
     .await;

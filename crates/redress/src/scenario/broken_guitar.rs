@@ -12,7 +12,7 @@ use super::texts::{self, Mood, Phrases};
 use super::{Arrival, Brand, Scenario};
 
 const HOUR_S: i64 = 3_600;
-const SPAN_S: i64 = 26 * HOUR_S;
+pub(super) const SPAN_S: i64 = 26 * HOUR_S;
 /// Background posts over the whole story.
 const BACKGROUND_POSTS: usize = 36_000;
 

@@ -18,6 +18,15 @@ pub(crate) enum Name {
     BrokenGuitar,
 }
 
+impl Name {
+    /// How long the story lasts, in milliseconds of its own time.
+    pub(crate) const fn span_ms(self) -> i64 {
+        match self {
+            Self::BrokenGuitar => broken_guitar::SPAN_S * 1_000,
+        }
+    }
+}
+
 /// One body as a source would send it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Arrival {

@@ -6,7 +6,6 @@
 mod people;
 mod progress;
 mod system;
-mod tell;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -222,10 +221,9 @@ async fn feed_world(
     let watcher = follower.watcher(event_clock);
     match world {
         World::Story(story) => {
-            let _people = people::play(&story, system)?;
+            people::play(&story, system)?;
             follower.expect(story.len() as u64);
-            let parcels = tell::parcels(*story, matches!(pace, Pace::Max));
-            feed::send(client, "scenario", parcels, pace, watcher).await.map(Some)
+            feed::send(client, "scenario", feed::tell(*story), pace, watcher).await.map(Some)
         }
         World::Recording(recording) => {
             let name = recording.path.display().to_string();

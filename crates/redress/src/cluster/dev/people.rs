@@ -28,21 +28,11 @@ const KEEPS_AFTER: Duration = Duration::from_secs(5 * 3_600);
 /// And was promised to be done within this time.
 const PROMISED_WITHIN_MS: i64 = 8 * 3_600 * 1_000;
 
-/// They act until dropped.
-pub(super) struct People(Vec<tokio::task::JoinHandle<()>>);
-
-impl Drop for People {
-    fn drop(&mut self) {
-        // Whoever still acts when the story is told goes on for the epilogue; the process ends them.
-        self.0.clear();
-    }
-}
-
-/// Lets the people of `story` act on `system`.
+/// Lets the people of `story` act on `system`, until the process ends.
 ///
 /// # Errors
 /// When the services' addresses cannot be used.
-pub(super) fn play(story: &Scenario, system: &System) -> anyhow::Result<People> {
+pub(super) fn play(story: &Scenario, system: &System) -> anyhow::Result<()> {
     let clock = system.clock.clone();
     let alerts = AlertServiceClient::new(system.alert_link()?);
     let cases = ResponseServiceClient::new(system.response_link()?);
@@ -51,11 +41,13 @@ pub(super) fn play(story: &Scenario, system: &System) -> anyhow::Result<People> 
             if let Err(error) = acting.await {
                 tracing::warn!(person = name, "left the story: {error:#}");
             }
-        })
+        });
     };
     let on_call = OnCall { brand: story.protagonist.clone(), alerts, clock: clock.clone() };
     let care = Care { brand: story.protagonist.clone(), cases, clock };
-    Ok(People(vec![act("dana", Box::pin(on_call.act())), act("luca", Box::pin(care.act()))]))
+    act("dana", Box::pin(on_call.act()));
+    act("luca", Box::pin(care.act()));
+    Ok(())
 }
 
 /// Takes the first page about a spreading thread.

@@ -28,13 +28,11 @@ const SUMMARY_EVERY_TICKS: u32 = 40;
 pub(super) struct Follower {
     bar: ProgressBar,
     account: Account,
-    counts: Arc<Counts>,
     tasks: Vec<JoinHandle<()>>,
 }
 
 #[derive(Debug, Default)]
 struct Counts {
-    heard: AtomicU64,
     pages: AtomicU64,
     cases: AtomicU64,
     breaches: AtomicU64,
@@ -48,12 +46,8 @@ impl Follower {
             bar.set_style(style);
         }
         let counts = Arc::new(Counts::default());
-        let mut follower = Self {
-            bar: bar.clone(),
-            account: system.parts.account.clone(),
-            counts: counts.clone(),
-            tasks: Vec::new(),
-        };
+        let mut follower =
+            Self { bar: bar.clone(), account: system.parts.account.clone(), tasks: Vec::new() };
         let summary =
             Summary { bar: bar.clone(), account: follower.account.clone(), clock, counts: counts.clone() };
         follower.tasks.push(tokio::spawn(summary.keep_current()));
@@ -83,14 +77,13 @@ impl Follower {
 
     /// Counts what is confirmed and, where events drive the clock, moves it.
     pub(super) fn watcher(&mut self, event_clock: Option<Arc<EventClock>>) -> impl Watcher + use<> {
-        let (bar, counts) = (self.bar.clone(), self.counts.clone());
+        let bar = self.bar.clone();
         let counts_records = self.bar.length().is_some();
         let (told, waiting) = mpsc::unbounded_channel();
         if let Some(clock) = event_clock {
             self.tasks.push(tokio::spawn(move_clock(clock, waiting, self.account.clone())));
         }
         move |parcel: &Parcel, tally: &Tally| {
-            counts.heard.store(tally.records, Ordering::Relaxed);
             if counts_records {
                 bar.set_position(tally.records);
             }

@@ -44,8 +44,15 @@ impl From<store::StoreError> for StepError {
 /// How the records of a batch ended.
 pub(crate) type Ends = BTreeMap<(Outcome, &'static str), u64>;
 
+/// What became of a batch that was kept.
+pub(crate) struct Kept {
+    pub(crate) ends: Ends,
+    /// When the newest of what could be read was taken in.
+    pub(crate) newest: Option<Timestamp>,
+}
+
 /// Everything a batch does, kept or not at all.
-pub(crate) async fn take(desk: &Desk, batch: &Batch) -> Result<Ends, StepError> {
+pub(crate) async fn take(desk: &Desk, batch: &Batch) -> Result<Kept, StepError> {
     let now = desk.clock.now();
     let heard: Vec<_> = batch.records.iter().map(hear).collect();
     let mut tx = desk.store.begin().await?;
@@ -73,7 +80,8 @@ pub(crate) async fn take(desk: &Desk, batch: &Batch) -> Result<Ends, StepError> 
     table.keep(&mut tx, now).await?;
     tx.commit().await.doing(|| "keeping a batch".into())?;
     desk.committed();
-    Ok(ends)
+    let newest = heard.iter().filter_map(|h| h.as_ref().ok()).map(|(_, at)| *at).max();
+    Ok(Kept { ends, newest })
 }
 
 /// Whom and what other processes must leave alone until the batch is kept.

@@ -101,6 +101,14 @@ impl Post {
         self
     }
 
+    /// It only repeats another post, words and all.
+    pub(crate) fn passing_on(mut self, other: &str) -> Self {
+        if let Some(mention) = &mut self.event.mention {
+            mention.refs.repost_of = Some(mention_id(other));
+        }
+        self
+    }
+
     pub(crate) fn by_machine(mut self) -> Self {
         if let Some(mention) = &mut self.event.mention {
             mention.author.is_bot = Some(true);

@@ -42,6 +42,9 @@ enum Command {
     /// Send a recording, or a built-in story, into a running ingest
     #[cfg(feature = "cluster")]
     Replay(cluster::replay::ReplayArgs),
+    /// Say which pages, breaches and cases other rules would have made of what was heard
+    #[cfg(feature = "cluster")]
+    Backtest(cluster::backtest::BacktestArgs),
     /// What is open, who has it, and why
     #[cfg(feature = "cluster")]
     Alerts(cluster::alerts::AlertsArgs),
@@ -76,6 +79,8 @@ fn main() -> ExitCode {
         Command::Dev(args) => cluster::block_on(cluster::dev::run(args)),
         #[cfg(feature = "cluster")]
         Command::Replay(args) => cluster::block_on(cluster::replay::run(args)),
+        #[cfg(feature = "cluster")]
+        Command::Backtest(args) => cluster::block_on(cluster::backtest::run(args)),
         #[cfg(feature = "cluster")]
         Command::Alerts(args) => cluster::block_on(cluster::alerts::run(args)),
         #[cfg(feature = "cluster")]

@@ -71,6 +71,21 @@ pub(crate) fn time(us: i64) -> String {
     at.to_string().replace('T', " ").replace('Z', "")
 }
 
+/// Reads a time as people type it: RFC 3339, or a date, which is its first moment in UTC.
+///
+/// # Errors
+/// When it is neither.
+pub(crate) fn moment(text: &str) -> Result<Timestamp, String> {
+    let is_date = text.len() == 10 && text.bytes().all(|b| b.is_ascii_digit() || b == b'-');
+    let whole = if is_date { format!("{text}T00:00:00Z") } else { text.to_owned() };
+    Timestamp::parse_rfc3339(&whole).map_err(|_| format!("'{text}' is no time; times look like 2026-03-01T09:30:00Z or 2026-03-01"))
+}
+
+/// The word for a value of an enum of the contracts: its name without `prefix`, in small letters.
+pub(crate) fn word(name: &str, prefix: &str) -> String {
+    name.trim_start_matches(prefix).to_lowercase()
+}
+
 /// Writes rows under headings, columns aligned; for terminals.
 pub(crate) fn table(headings: &[&str], rows: &[Vec<String>]) {
     let width = |s: &str| s.chars().count();

@@ -96,8 +96,12 @@ fn main() -> ExitCode {
         #[cfg(feature = "cluster")]
         Command::Routes(args) => cluster::operate::routes(args),
     };
-    outcome.unwrap_or_else(|error| {
-        eprintln!("redress: {error:#}");
-        ExitCode::from(1)
-    })
+    match outcome {
+        Ok(code) => code,
+        Err(error) if lines::is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("redress: {error:#}");
+            ExitCode::from(1)
+        }
+    }
 }

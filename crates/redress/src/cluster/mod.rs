@@ -5,6 +5,7 @@ pub(crate) mod backtest;
 pub(crate) mod cases;
 pub(crate) mod dev;
 mod feed;
+mod follow;
 pub(crate) mod operate;
 pub(crate) mod replay;
 mod scratch;

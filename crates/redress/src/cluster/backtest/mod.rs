@@ -32,8 +32,7 @@ use self::judged::Judged;
 use self::out::{Compared, Difference, End, Out, Subject};
 use self::run::{Rules, Run};
 use super::scratch::Scratch;
-use super::wire::{self, Format};
-use crate::lines::is_broken_pipe;
+use super::wire::{self, Form};
 
 /// Things kept per set of rules to be compared one by one.
 const COMPARED_MAX: usize = 100_000;
@@ -74,9 +73,8 @@ pub(crate) struct BacktestArgs {
     /// What to list: pages, breaches, cases; or none, for the summary alone
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Show::Pages, Show::Breaches, Show::Cases])]
     show: Vec<Show>,
-    /// How results are written
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    format: Format,
+    #[command(flatten)]
+    form: Form,
 }
 
 /// What to list.
@@ -119,12 +117,7 @@ pub(crate) async fn run(args: BacktestArgs) -> anyhow::Result<ExitCode> {
         _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
     };
     bar.finish_and_clear();
-    match tried {
-        Ok(refused) => Ok(ExitCode::from(u8::from(refused > 0))),
-        // Nobody reads any more, as in `| head`.
-        Err(error) if is_broken_pipe(&error) => Ok(ExitCode::SUCCESS),
-        Err(error) => Err(error),
-    }
+    Ok(ExitCode::from(u8::from(tried? > 0)))
 }
 
 /// Tries the rules and writes what they make; how many records could not be read.
@@ -150,7 +143,7 @@ async fn try_rules(args: &BacktestArgs, to: impl Write, bar: ProgressBar) -> any
     };
     let judged = Judged::read(&*reader).await.context("reading what people said")?;
     let show = args.show.iter().filter_map(|show| show.kind()).collect();
-    let mut out = Out::new(to, args.format, show, bar.clone());
+    let mut out = Out::new(to, args.form.format(), show, bar.clone());
 
     let mut refused = 0;
     let mut name = |refusal: Refusal| {

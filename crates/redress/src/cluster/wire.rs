@@ -1,6 +1,7 @@
 //! What the gRPC commands share: connecting, ids as people type them, results as they were asked for.
 
 use std::io::{IsTerminal as _, Write as _};
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use anyhow::Context as _;
@@ -9,7 +10,7 @@ use clap::{Args, ValueEnum};
 use contracts::json;
 use model::Timestamp;
 use prost::{Message, Name};
-use runtime::net::Link;
+use runtime::net::{Link, TlsConfig};
 use runtime::{Net, NetConfig, Secret};
 use uuid::Uuid;
 
@@ -19,6 +20,9 @@ pub(crate) struct Peer {
     /// Token to show, where the service asks for one
     #[arg(long, env = "REDRESS_TOKEN", hide_env_values = true, global = true)]
     token: Option<String>,
+    /// Who signed the certificates of the services (PEM), for https addresses
+    #[arg(long, env = "REDRESS_CA", value_name = "FILE", global = true)]
+    ca: Option<PathBuf>,
     #[command(flatten)]
     form: Form,
 }
@@ -60,7 +64,8 @@ impl Peer {
     /// # Errors
     /// When `uri` is no address.
     pub(crate) fn link(&self, uri: &str) -> anyhow::Result<Link> {
-        let config = NetConfig { token: self.token.clone().map(Secret::new), ..NetConfig::default() };
+        let tls = uri.starts_with("https:").then(|| TlsConfig { ca: self.ca.clone(), ..TlsConfig::default() });
+        let config = NetConfig { tls, token: self.token.clone().map(Secret::new), ..NetConfig::default() };
         Net::new(config)?
             .channel(uri)
             .with_context(|| format!("'{uri}' is no address such as http://localhost:7703"))

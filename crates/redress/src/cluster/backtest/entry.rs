@@ -142,10 +142,6 @@ impl Entry {
         let customer =
             if case.customer_handle.is_empty() { &case.customer_key } else { &case.customer_handle };
         let clock = event.clock.as_ref().map(clock_name).unwrap_or_default();
-        let title = match kind {
-            Kind::Breach => format!("{clock} of {customer} ran out"),
-            _ => format!("{customer} about {}", case.topic),
-        };
         Some(Self {
             kind,
             at: Timestamp::from_micros(event.at_us),
@@ -154,7 +150,7 @@ impl Entry {
             topic: case.topic.clone(),
             id: id_text(&case.case_id),
             rule: clock,
-            title,
+            title: format!("{customer} about {}", case.topic),
             reason: event.reason.clone(),
             reason_code: event.reason_code.clone(),
             posts: None,

@@ -32,7 +32,7 @@ const NOTE_EVERY: u64 = 20;
 A replay that was stopped goes on where it stopped; --again begins anew.")]
 pub(crate) struct ReplayArgs {
     /// A recorded file; `-` is standard input
-    #[arg(required_unless_present = "scenario", conflicts_with = "scenario")]
+    #[arg(required_unless_present = "scenario", conflicts_with = "scenario", requires = "kind")]
     file: Option<PathBuf>,
     #[command(flatten)]
     shape: Shape,
@@ -56,7 +56,7 @@ pub(crate) struct ReplayArgs {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Shape {
     /// Its wire format, for example `x-v2`, `csv`, `bluesky-jetstream`
-    #[arg(long = "as", value_name = "KIND", required_unless_present_any = ["scenario", "source"])]
+    #[arg(long = "as", value_name = "KIND")]
     kind: Option<SourceKind>,
     /// For `csv`: which column is which field, for example `tweet_id=id,airline=brand`
     #[arg(long, value_name = "COLUMN=FIELD,...", value_delimiter = ',')]

@@ -32,13 +32,13 @@ fn opened_after(story: &Story, seed: u64) -> Option<i64> {
     );
     let rise_s = START_S + story.before_s;
     let mut random = generator(seed, 7);
-    let posts =
-        calm.into_iter()
-            .map(|at_s| (at_s, random.next_u64()))
-            .chain((0..story.rise).map(|i| {
-                (rise_s + i * TEN_MIN_S / story.rise, 1 << 40 | i as u64 % story.people | seed << 20)
-            }))
-            .collect::<Vec<_>>();
+    let posts = calm
+        .into_iter()
+        .map(|at_s| (at_s, random.next_u64()))
+        .chain((0..story.rise).map(|i| {
+            (rise_s + i * TEN_MIN_S / story.rise, (1 << 40) | (seed << 20) | (i as u64 % story.people))
+        }))
+        .collect::<Vec<_>>();
     let context = Context { prior: story.prior, ..Context::default() };
     let mut state = SubjectState::new();
     let mut opened = None;

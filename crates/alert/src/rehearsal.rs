@@ -118,7 +118,8 @@ impl Rehearsal {
     /// When the database fails.
     pub async fn pass(&mut self, to: Timestamp) -> anyhow::Result<Vec<Rehearsed>> {
         let mut told = Vec::new();
-        while let Some(at) = [self.next_due, self.next_look()].into_iter().flatten().min().filter(|at| *at <= to)
+        while let Some(at) =
+            [self.next_due, self.next_look()].into_iter().flatten().min().filter(|at| *at <= to)
         {
             self.now = self.now.max(at);
             match self.next_due {
@@ -175,9 +176,7 @@ impl Rehearsal {
                 .transact(|mut tx| async move {
                     let ours = due::finish(&mut tx, SERVICE, work).await?;
                     let decision = match id.filter(|_| ours) {
-                        Some(id) => {
-                            Some(desk.happens(&mut tx, id, What::Tick { heard_until }, now).await?)
-                        }
+                        Some(id) => Some(desk.happens(&mut tx, id, What::Tick { heard_until }, now).await?),
                         None => None,
                     };
                     Ok::<_, TableError>((tx, decision))

@@ -240,7 +240,8 @@ mod tests {
         let parts = [("show", "all"), ("brand", ""), ("page", "a&b=c\"><script>")];
         assert_eq!(address("/alerts", &parts), "/alerts?show=all&page=a%26b%3Dc%22%3E%3Cscript%3E");
         assert_eq!(address("/alerts", &[("brand", "")]), "/alerts");
-        let asked = Asked { page: "x".repeat(TOKEN_BYTES_MAX + 1), brand: "No Brand!".into(), ..Asked::default() };
+        let asked =
+            Asked { page: "x".repeat(TOKEN_BYTES_MAX + 1), brand: "No Brand!".into(), ..Asked::default() };
         assert_eq!((asked.token(), asked.brand()), (String::new(), String::new()));
         assert_eq!(chosen(&CASE_TABS, "nonsense").word, "open");
     }

@@ -50,18 +50,20 @@ pub(crate) async fn page(
 }
 
 /// The page, with a word on what was just done.
-pub(crate) async fn draw(desk: &Desk, asked: &Asked, headers: &HeaderMap, notice: Option<Notice>) -> Response {
+pub(crate) async fn draw(
+    desk: &Desk,
+    asked: &Asked,
+    headers: &HeaderMap,
+    notice: Option<Notice>,
+) -> Response {
     let shows_past = !asked.past.is_empty();
     let silences = match desk.backend.silences(shows_past).await {
         Ok(silences) => silences,
         Err(trouble) => return trouble_page(desk, &trouble),
     };
     let moment = desk.moment();
-    let shell = Shell {
-        place: Some(Place::Silences),
-        notice: notice.as_ref(),
-        ..Shell::plain("Silences", &moment)
-    };
+    let shell =
+        Shell { place: Some(Place::Silences), notice: notice.as_ref(), ..Shell::plain("Silences", &moment) };
     let content = html! {
         div.listhead {
             h1 { "Silences" }

@@ -435,7 +435,9 @@ async fn one_brand_can_be_looked_at_alone() {
 #[tokio::test]
 async fn every_page_leads_to_all_alerts_all_cases_and_silences() {
     let desk = Desk::before(World::at(now())).await;
-    for path in ["/".to_owned(), alert_path(), case_path(), "/alerts".into(), "/cases".into(), "/silences".into()] {
+    for path in
+        ["/".to_owned(), alert_path(), case_path(), "/alerts".into(), "/cases".into(), "/silences".into()]
+    {
         let page = desk.page(&path).await;
         for link in ["href=\"/alerts\"", "href=\"/cases\"", "href=\"/silences\""] {
             assert!(page.contains(link), "{path} has no {link}");
@@ -509,7 +511,8 @@ async fn silences_can_be_seen_made_and_ended() {
     assert!(!words(&page).contains("drill"));
     says(&desk.page("/silences?past=1").await, "drill");
 
-    let form = [("brand", " acmeair "), ("duration_s", "7200"), ("by", "Mira"), ("comment", "drill"), ("once", "k")];
+    let form =
+        [("brand", " acmeair "), ("duration_s", "7200"), ("by", "Mira"), ("comment", "drill"), ("once", "k")];
     let response = desk.post("/silences", &form, &[]).await;
     assert_eq!(response.status(), StatusCode::SEE_OTHER);
     assert_eq!(response.headers()[LOCATION], "/silences?done=silenced");
@@ -531,5 +534,7 @@ async fn silences_can_be_seen_made_and_ended() {
 
     let alert = desk.page(&alert_path()).await;
     says(&alert, "Hold back its pages");
-    assert!(alert.contains("action=\"/silences\"") && alert.contains("name=\"subject\" value=\"thread/acmeair/"));
+    assert!(
+        alert.contains("action=\"/silences\"") && alert.contains("name=\"subject\" value=\"thread/acmeair/")
+    );
 }

@@ -1,5 +1,8 @@
 //! Listeners and clients with TLS and a token, over real sockets: who is let in, and who is not.
 
+// Helpers of tests may panic like tests; clippy exempts only functions marked as tests.
+#![allow(clippy::unwrap_used)]
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 

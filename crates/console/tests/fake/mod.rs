@@ -250,9 +250,8 @@ impl AlertService for World {
         request: Request<alert::ListSilencesRequest>,
     ) -> Result<Response<alert::ListSilencesResponse>, Status> {
         let past = request.into_inner().include_past;
-        let silences = self.with(|s| {
-            s.silences.iter().filter(|x| past || x.ends_at_us > s.now_us).cloned().collect()
-        });
+        let silences =
+            self.with(|s| s.silences.iter().filter(|x| past || x.ends_at_us > s.now_us).cloned().collect());
         Ok(Response::new(alert::ListSilencesResponse { silences }))
     }
 
@@ -317,7 +316,8 @@ impl ResponseService for World {
             let found = s.cases.iter().filter(is_wanted);
             let found = found.filter(|c| r.brand.is_empty() || c.brand == r.brand);
             let found = found.filter(|c| r.assignee.is_empty() || c.assignee == r.assignee);
-            let is_late = |c: &response::Case| c.clocks.iter().filter_map(|k| k.due_at_us).any(|at| at < s.now_us);
+            let is_late =
+                |c: &response::Case| c.clocks.iter().filter_map(|k| k.due_at_us).any(|at| at < s.now_us);
             found.filter(|c| !r.overdue_only || is_late(c)).cloned().collect()
         });
         let total = found.len() as u64;

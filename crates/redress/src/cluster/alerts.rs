@@ -7,7 +7,8 @@ use clap::{Args, Subcommand};
 use contracts::alert::v1::alert_service_client::AlertServiceClient;
 use contracts::alert::v1::{
     AcknowledgeRequest, Decision, Episode, EpisodeEvent, EpisodeState, ExplainRequest, ListEpisodesRequest,
-    ListSilencesRequest, ResolveRequest, Silence, SilenceMatcher, SilenceRequest, UnsilenceRequest, WatchRequest,
+    ListSilencesRequest, ResolveRequest, Silence, SilenceMatcher, SilenceRequest, UnsilenceRequest,
+    WatchRequest,
 };
 use runtime::net::Link;
 
@@ -183,13 +184,8 @@ pub(crate) async fn run(args: AlertsArgs) -> anyhow::Result<ExitCode> {
             one(client.acknowledge(request).await.map_err(refused)?.into_inner().episode)?;
         }
         Alerts::Resolve { episode, by, note, useful } => {
-            let request = ResolveRequest {
-                episode_id: episode.bytes(),
-                by,
-                note,
-                useful,
-                ..ResolveRequest::default()
-            };
+            let request =
+                ResolveRequest { episode_id: episode.bytes(), by, note, useful, ..ResolveRequest::default() };
             one(client.resolve(request).await.map_err(refused)?.into_inner().episode)?;
         }
         Alerts::Silence { brand, topic, rule, subject, seconds, by, comment } => {

@@ -194,8 +194,7 @@ pub(crate) async fn run(args: CasesArgs) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::SUCCESS);
         }
         Cases::Assign { case, assignee, by } => {
-            let request =
-                AssignRequest { case_id: case.bytes(), assignee, by, ..AssignRequest::default() };
+            let request = AssignRequest { case_id: case.bytes(), assignee, by, ..AssignRequest::default() };
             client.assign(request).await
         }
         Cases::Reply { case, text, by, public, waits_for_customer } => {
@@ -233,13 +232,8 @@ pub(crate) async fn run(args: CasesArgs) -> anyhow::Result<ExitCode> {
             client.keep(request).await
         }
         Cases::Resolve { case, note, root_cause, by } => {
-            let request = ResolveRequest {
-                case_id: case.bytes(),
-                by,
-                note,
-                root_cause,
-                ..ResolveRequest::default()
-            };
+            let request =
+                ResolveRequest { case_id: case.bytes(), by, note, root_cause, ..ResolveRequest::default() };
             client.resolve(request).await
         }
         Cases::Reopen { case, note, by } => {
@@ -359,11 +353,8 @@ pub(crate) struct ReportArgs {
 /// When the service refuses or cannot be reached.
 pub(crate) async fn report(args: ReportArgs) -> anyhow::Result<ExitCode> {
     let instant = |at: Option<Timestamp>| at.map_or(0, Timestamp::as_micros);
-    let request = ReportRequest {
-        brand: args.brand.clone(),
-        from_us: instant(args.from),
-        to_us: instant(args.until),
-    };
+    let request =
+        ReportRequest { brand: args.brand.clone(), from_us: instant(args.from), to_us: instant(args.until) };
     let report = args.at.client()?.report(request).await.map_err(refused)?.into_inner();
     let headings = ["", ""];
     let format = args.at.peer.format();

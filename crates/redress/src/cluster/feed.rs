@@ -138,12 +138,7 @@ pub(crate) struct Tally {
 /// Reads `recording` into parcels, in time order, on a thread of its own. The first `skip` records are left out.
 ///
 /// Reading ends early, without an error, when nobody takes the parcels any more.
-pub(crate) fn read(
-    recording: Recording,
-    one_by_one: bool,
-    skip: u64,
-    progress: ProgressBar,
-) -> Feed {
+pub(crate) fn read(recording: Recording, one_by_one: bool, skip: u64, progress: ProgressBar) -> Feed {
     let (out, parcels) = mpsc::channel(AHEAD_MAX);
     tokio::task::spawn_blocking(move || {
         let name = recording.path.display().to_string();

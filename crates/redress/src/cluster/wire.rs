@@ -64,7 +64,8 @@ impl Peer {
     /// # Errors
     /// When `uri` is no address.
     pub(crate) fn link(&self, uri: &str) -> anyhow::Result<Link> {
-        let tls = uri.starts_with("https:").then(|| TlsConfig { ca: self.ca.clone(), ..TlsConfig::default() });
+        let tls =
+            uri.starts_with("https:").then(|| TlsConfig { ca: self.ca.clone(), ..TlsConfig::default() });
         let config = NetConfig { tls, token: self.token.clone().map(Secret::new), ..NetConfig::default() };
         Net::new(config)?
             .channel(uri)
@@ -114,7 +115,8 @@ pub(crate) fn time(us: i64) -> String {
 pub(crate) fn moment(text: &str) -> Result<Timestamp, String> {
     let is_date = text.len() == 10 && text.bytes().all(|b| b.is_ascii_digit() || b == b'-');
     let whole = if is_date { format!("{text}T00:00:00Z") } else { text.to_owned() };
-    Timestamp::parse_rfc3339(&whole).map_err(|_| format!("'{text}' is no time; times look like 2026-03-01T09:30:00Z or 2026-03-01"))
+    Timestamp::parse_rfc3339(&whole)
+        .map_err(|_| format!("'{text}' is no time; times look like 2026-03-01T09:30:00Z or 2026-03-01"))
 }
 
 /// The word for a value of an enum of the contracts: its name without `prefix`, in small letters.

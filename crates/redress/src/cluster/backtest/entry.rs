@@ -175,7 +175,11 @@ pub(super) fn is_reminder(code: &str) -> bool {
 }
 
 fn clock_name(clock: &contracts::response::v1::Clock) -> String {
-    format!("{}/{}", word(clock.kind().as_str_name(), "CLOCK_KIND_"), word(clock.side().as_str_name(), "CLOCK_SIDE_"))
+    format!(
+        "{}/{}",
+        word(clock.kind().as_str_name(), "CLOCK_KIND_"),
+        word(clock.side().as_str_name(), "CLOCK_SIDE_")
+    )
 }
 
 /// The episodes that were paged, by rule and subject, to see whether other rules paged about the same.

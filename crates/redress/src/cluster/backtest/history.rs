@@ -89,10 +89,7 @@ impl History {
     ///
     /// # Errors
     /// When the log fails.
-    pub(super) async fn next(
-        &mut self,
-        refused: &mut impl FnMut(Refusal),
-    ) -> anyhow::Result<Option<Step>> {
+    pub(super) async fn next(&mut self, refused: &mut impl FnMut(Refusal)) -> anyhow::Result<Option<Step>> {
         let Some((_, first)) = self.earliest(refused).await? else { return Ok(None) };
         let mut step = Step { at: first, verdicts: Vec::new(), erasures: Vec::new() };
         while let Some((lane, at)) = self.earliest(refused).await? {
@@ -163,8 +160,7 @@ fn heard_at(received: &Received) -> Result<Option<Timestamp>, String> {
         return Ok(None);
     }
     // Not the record's own time: that is when it was understood, which a replay does much later.
-    let event: VerdictEvent =
-        envelope::open(ce_type, record.value.as_ref()).map_err(|e| e.to_string())?;
+    let event: VerdictEvent = envelope::open(ce_type, record.value.as_ref()).map_err(|e| e.to_string())?;
     let understood = Classified::try_from(event).map_err(|e| e.to_string())?;
     Ok(Some(understood.event.ingested_at))
 }

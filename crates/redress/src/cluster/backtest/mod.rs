@@ -279,7 +279,11 @@ impl Kept {
                 _ => of_second.contains(&entry.key()),
             };
             let difference = differences.entry(entry.kind).or_default();
-            if is_both { difference.both += 1 } else { difference.new += 1 }
+            if is_both {
+                difference.both += 1
+            } else {
+                difference.new += 1
+            }
             entry.under = Some(if is_both { "both" } else { "rules" });
             all.push(entry);
         }

@@ -142,10 +142,7 @@ impl Summary {
                 by(&self.episodes_by_rule)
             ),
             format!("breaches  {}{}", self.breaches, by(&self.breaches_by_clock)),
-            format!(
-                "cases     {}, {} resolved, {} won back",
-                self.cases, self.cases_resolved, self.won_back
-            ),
+            format!("cases     {}, {} resolved, {} won back", self.cases, self.cases_resolved, self.won_back),
         ];
         let judged = &self.judged;
         let precision = judged.precision.map_or_else(

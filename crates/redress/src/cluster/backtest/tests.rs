@@ -126,7 +126,9 @@ impl World {
 /// Six posts an hour for a day; every hour one of them accuses.
 fn posts() -> Vec<(Timestamp, String)> {
     let text = |n: i64| match n % 6 {
-        3 => "Acme your charger exploded and burned my son, he is in hospital because of your negligence. I will sue you",
+        3 => {
+            "Acme your charger exploded and burned my son, he is in hospital because of your negligence. I will sue you"
+        }
         1 => "the acme app is really nice today",
         _ => "waiting for my acme parcel, any news?",
     };
@@ -317,8 +319,14 @@ async fn pages_are_measured_by_what_people_said_of_the_real_ones() {
     assert_eq!(lines[0]["useful"], true);
     let summary = lines.last().unwrap();
     let judged = &summary["summary"]["judged"];
-    assert_eq!((&judged["useful"], &judged["not_useful"], &judged["precision"]), (&1.into(), &0.into(), &1.0.into()));
-    assert_eq!((&judged["missed_useful"], &judged["missed"][0]["title"]), (&1.into(), &"a page that was".into()));
+    assert_eq!(
+        (&judged["useful"], &judged["not_useful"], &judged["precision"]),
+        (&1.into(), &0.into(), &1.0.into())
+    );
+    assert_eq!(
+        (&judged["missed_useful"], &judged["missed"][0]["title"]),
+        (&1.into(), &"a page that was".into())
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -347,7 +355,11 @@ async fn rules_and_times_that_make_no_sense_are_refused_by_name() {
     log.topics(&[plan], true).await.unwrap();
     let world = World { dir };
     for (rules, options, expected) in [
-        ("[alert.severe]\nlevl = 4\n", vec![], "rules.toml:2: unknown setting 'alert.severe.levl', did you mean 'level'?"),
+        (
+            "[alert.severe]\nlevl = 4\n",
+            vec![],
+            "rules.toml:2: unknown setting 'alert.severe.levl', did you mean 'level'?",
+        ),
         ("[alert.severe]\nprobability = 7.0\n", vec![], "alert.severe.probability: needs 0 to 1"),
         ("", vec!["--from", "2026-01-02", "--to", "2026-01-01"], "--from has to be before --to"),
     ] {

@@ -72,7 +72,7 @@ impl Timers {
     }
 
     /// Asks what is due at `now`; how many were asked.
-    async fn round(&self, now: Timestamp) -> Result<usize, TableError> {
+    pub(crate) async fn round(&self, now: Timestamp) -> Result<usize, TableError> {
         let claimed = due::claim(&self.desk.store, SERVICE, &self.member, now, LEASE, CLAIM_MAX).await?;
         match self.try_ask(&claimed, now).await {
             Ok(true) => return Ok(claimed.len()),

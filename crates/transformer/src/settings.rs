@@ -63,7 +63,7 @@ impl Settings {
         needs("posts_per_s", (0.0..=100_000.0).contains(&self.posts_per_s), "0 to 100000")?;
         needs("share", (0.0..=1.0).contains(&self.share), "0 to 1")?;
         needs("texts_max", (1..=10_000).contains(&self.texts_max), "1 to 10000")?;
-        needs("look_ms_max", (1..=60_000).contains(&self.look_ms_max), "1 to 60000")?;
+        needs("look_ms_max", (1..=3_600_000).contains(&self.look_ms_max), "1 to 3600000")?;
         needs("tokens_max", (8..=4_096).contains(&self.tokens_max), "8 to 4096")?;
         needs("temperature", (0.05..=20.0).contains(&self.temperature), "0.05 to 20")?;
         needs("weight", (0.0..=1.0).contains(&self.weight), "0 to 1")?;

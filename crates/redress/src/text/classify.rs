@@ -237,7 +237,11 @@ impl Reader<'_> {
         }
         out.extend_from_slice(if answer.sure { b",\"sure\":true" } else { b",\"sure\":false" });
         if let Some(looked_again) = told.looked_again {
-            out.extend_from_slice(if looked_again { b",\"looked_again\":true" } else { b",\"looked_again\":false" });
+            out.extend_from_slice(if looked_again {
+                b",\"looked_again\":true"
+            } else {
+                b",\"looked_again\":false"
+            });
         }
         if !self.args.no_why {
             write_why(told, out);

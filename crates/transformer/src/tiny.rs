@@ -9,7 +9,7 @@ use std::path::Path;
 
 use candle_core::{DType, Device, Tensor, Var};
 use candle_nn::{AdamW, Optimizer, loss::cross_entropy};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::description::Description;
 use crate::encoder::Encoder;
@@ -48,14 +48,43 @@ pub fn lines(seed: u64, count: usize) -> Vec<Line> {
     (0..count).map(|_| line(&words, &mut dice)).collect()
 }
 
+/// How large a model is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Size {
+    /// Numbers per token.
+    pub hidden: usize,
+    /// Layers.
+    pub layers: usize,
+    /// Attention heads; they share `hidden`.
+    pub heads: usize,
+    /// Most tokens of a text.
+    pub tokens_max: usize,
+}
+
+/// The size of the trained model.
+const TINY: Size = Size { hidden: 32, layers: 1, heads: 4, tokens_max: TOKENS_MAX };
+
+/// Whatever may go wrong while a model is made.
+type Broken = Box<dyn std::error::Error + Send + Sync>;
+
+/// Writes a model of any size that learned nothing, to time it.
+///
+/// # Errors
+/// When the folder cannot be written, or the size makes no sense.
+pub fn untrained(directory: &Path, size: Size) -> Result<(), Broken> {
+    let config = config(size);
+    let vars = first_weights(&Description::read(config.to_string().as_bytes())?)?;
+    write(directory, &config, &vars)
+}
+
 /// Trains a model and writes its three files into a folder that exists.
 ///
 /// # Errors
 /// When the folder cannot be written, or the runtime breaks.
-pub fn make(directory: &Path) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let tokenizer = serde_json::to_vec_pretty(&tokenizer())?;
-    let config = serde_json::to_vec_pretty(&config())?;
-    let description = Description::read(&config)?;
+pub fn make(directory: &Path) -> Result<(), Broken> {
+    let tokenizer = tokenizer().to_string().into_bytes();
+    let config = config(TINY);
+    let description = Description::read(config.to_string().as_bytes())?;
     let tokens = Tokens::read(&tokenizer, directory, description.vocabulary, TOKENS_MAX)?;
     let vars = first_weights(&description)?;
     let shared = vars.iter().map(|(name, var)| (name.clone(), var.as_tensor().clone())).collect();
@@ -68,11 +97,15 @@ pub fn make(directory: &Path) -> Result<(), Box<dyn std::error::Error + Send + S
         let truth = Tensor::from_vec(truth, batch.len(), &Device::Cpu)?;
         teacher.backward_step(&cross_entropy(&encoder.scores(&rows)?, &truth)?)?;
     }
+    write(directory, &config, &vars)
+}
+
+fn write(directory: &Path, config: &Value, vars: &BTreeMap<String, Var>) -> Result<(), Broken> {
     let weights: HashMap<&str, Tensor> =
         vars.iter().map(|(name, var)| (name.as_str(), var.as_tensor().clone())).collect();
     candle_core::safetensors::save(&weights, directory.join("model.safetensors"))?;
-    std::fs::write(directory.join("tokenizer.json"), tokenizer)?;
-    std::fs::write(directory.join("config.json"), config)?;
+    std::fs::write(directory.join("tokenizer.json"), serde_json::to_vec_pretty(&tokenizer())?)?;
+    std::fs::write(directory.join("config.json"), serde_json::to_vec_pretty(config)?)?;
     Ok(())
 }
 
@@ -110,7 +143,7 @@ fn words() -> Words {
 }
 
 /// `tokenizer.json`: whole words, lower case, `[CLS]` before and `[SEP]` after a text.
-fn tokenizer() -> serde_json::Value {
+fn tokenizer() -> Value {
     let Words { praise, blame, plain } = words();
     let all = SPECIAL.into_iter().map(str::to_owned).chain([TURN.to_owned()]);
     let all = all.chain(praise).chain(blame).chain(plain);
@@ -146,15 +179,15 @@ fn tokenizer() -> serde_json::Value {
     })
 }
 
-fn config() -> serde_json::Value {
+fn config(size: Size) -> Value {
     json!({
         "model_type": "bert",
         "vocab_size": SPECIAL.len() + 1 + PRAISE + BLAME + PLAIN,
-        "hidden_size": 32,
-        "num_hidden_layers": 1,
-        "num_attention_heads": 4,
-        "intermediate_size": 64,
-        "max_position_embeddings": TOKENS_MAX,
+        "hidden_size": size.hidden,
+        "num_hidden_layers": size.layers,
+        "num_attention_heads": size.heads,
+        "intermediate_size": 4 * size.hidden,
+        "max_position_embeddings": size.tokens_max,
         "type_vocab_size": 2,
         "layer_norm_eps": 1e-12,
         "hidden_act": "gelu",

@@ -26,7 +26,7 @@ fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     ] {
         let folder = std::env::temp_dir().join(format!("redress-speed-{}", std::process::id()));
         std::fs::create_dir_all(&folder)?;
-        tiny::untrained(&folder, Size { hidden, layers, heads, tokens_max: 128 })?;
+        tiny::untrained(&folder, Size { hidden, inner: 4 * hidden, layers, heads, tokens_max: 128 })?;
         let settings =
             Settings { directory: Some(folder.clone()), look_ms_max: 60_000, ..Settings::default() };
         let mut stage = Transformer::open(&settings)?;

@@ -28,7 +28,7 @@ const PRAISE: usize = 40;
 const BLAME: usize = 40;
 const PLAIN: usize = 160;
 const TURN: &str = "nie";
-const STEPS: usize = 200;
+const STEPS: usize = 250;
 const BATCH: usize = 32;
 const LEARNING_RATE: f64 = 4e-3;
 
@@ -55,6 +55,8 @@ pub struct Size {
     pub hidden: usize,
     /// Layers.
     pub layers: usize,
+    /// Numbers per token inside the feed-forward step; usually four times `hidden`.
+    pub inner: usize,
     /// Attention heads; they share `hidden`.
     pub heads: usize,
     /// Most tokens of a text.
@@ -62,7 +64,7 @@ pub struct Size {
 }
 
 /// The size of the trained model.
-const TINY: Size = Size { hidden: 32, layers: 1, heads: 4, tokens_max: TOKENS_MAX };
+const TINY: Size = Size { hidden: 32, inner: 64, layers: 1, heads: 4, tokens_max: TOKENS_MAX };
 
 /// Whatever may go wrong while a model is made.
 type Broken = Box<dyn std::error::Error + Send + Sync>;
@@ -186,7 +188,7 @@ fn config(size: Size) -> Value {
         "hidden_size": size.hidden,
         "num_hidden_layers": size.layers,
         "num_attention_heads": size.heads,
-        "intermediate_size": 4 * size.hidden,
+        "intermediate_size": size.inner,
         "max_position_embeddings": size.tokens_max,
         "type_vocab_size": 2,
         "layer_norm_eps": 1e-12,

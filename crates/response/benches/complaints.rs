@@ -24,7 +24,8 @@ use store::{Store, StoreOptions};
 
 use crate::post::{PARTITIONS, Post};
 
-/// Complaints in one run; one in five is by a customer who has complained before.
+/// Complaints in one run, unless `REDRESS_BENCH_COMPLAINTS` says otherwise; one in five is by a customer who has
+/// complained before.
 const COMPLAINTS: usize = 50_000;
 /// Rows in one plain insert, and complaints in one transaction of them.
 const ROWS: usize = 100;
@@ -37,14 +38,16 @@ fn main() {
     if std::env::args().any(|arg| arg == "--list" || arg == "--test") {
         return;
     }
+    let asked = std::env::var("REDRESS_BENCH_COMPLAINTS").ok().and_then(|count| count.parse().ok());
+    let count: usize = asked.unwrap_or(COMPLAINTS);
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
         let folder = tempfile::tempdir().unwrap();
         let store = database(folder.path(), "response").await;
-        let (kept, told) = through_the_service(folder.path(), &store).await;
-        let plain = plain_inserts(folder.path(), &store).await;
-        let rate = |took: Duration| COMPLAINTS as f64 / took.as_secs_f64();
-        println!("{COMPLAINTS} complaints on SQLite");
+        let (kept, told) = through_the_service(folder.path(), &store, count).await;
+        let plain = plain_inserts(folder.path(), &store, count).await;
+        let rate = |took: Duration| count as f64 / took.as_secs_f64();
+        println!("{count} complaints on SQLite");
         println!("kept          {:>9.0} /s", rate(kept));
         println!("kept and told {:>9.0} /s", rate(told));
         println!("plain inserts {:>9.0} /s", rate(plain));
@@ -64,7 +67,7 @@ async fn database(folder: &Path, name: &str) -> Store {
 }
 
 /// The time until all is kept, and until all is told.
-async fn through_the_service(folder: &Path, store: &Store) -> (Duration, Duration) {
+async fn through_the_service(folder: &Path, store: &Store, count: usize) -> (Duration, Duration) {
     let log = EmbeddedLog::open(&folder.join("log.db"), EmbeddedSettings::default()).unwrap();
     let plan = |topic: Topic| TopicPlan {
         topic,
@@ -76,7 +79,7 @@ async fn through_the_service(folder: &Path, store: &Store) -> (Duration, Duratio
     log.topics(&Topic::ALL.map(plan), true).await.unwrap();
     let log: Arc<dyn Log> = Arc::new(log);
     let publisher = log.publisher().unwrap();
-    for batch in complaints().chunks(5_000) {
+    for batch in complaints(count).chunks(5_000) {
         publisher.publish(batch.to_vec()).await.unwrap();
     }
     let parts = Parts {
@@ -90,7 +93,7 @@ async fn through_the_service(folder: &Path, store: &Store) -> (Duration, Duratio
     let deps = Deps { log, store: store.clone(), parts: parts.clone(), brands: Vec::new() };
     let begun = Instant::now();
     let service = tokio::spawn(serve(Config::default(), deps, listener));
-    while parts.account.hop(HOP).accepted < COMPLAINTS as u64 {
+    while parts.account.hop(HOP).accepted < count as u64 {
         assert!(!service.is_finished(), "the service broke");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
@@ -112,26 +115,26 @@ async fn untold(store: &Store) -> i64 {
     query_scalar(sql).fetch_one(store.pool()).await.unwrap()
 }
 
-fn complaints() -> Vec<Outgoing> {
+fn complaints(count: usize) -> Vec<Outgoing> {
     let words = "I have waited for my suitcase since Monday and nobody at acme answers the phone, ";
-    let begin = RealClock.now().plus_millis(-(COMPLAINTS as i64));
+    let begin = RealClock.now().plus_millis(-(count as i64));
     let post = |n: usize| {
         let customer = if n % 5 == 4 { n - 4 } else { n };
         let when = begin.plus_millis(n as i64).to_string();
         Post::complaint(&format!("post-{n}"), &format!("{words}customer-{customer}"), &when).outgoing()
     };
-    (0..COMPLAINTS).map(post).collect()
+    (0..count).map(post).collect()
 }
 
 /// The time of writing the same rows into empty tables of the same shape.
-async fn plain_inserts(folder: &Path, from: &Store) -> Duration {
+async fn plain_inserts(folder: &Path, from: &Store, count: usize) -> Duration {
     let into = database(folder, "plain").await;
     let mut tables = Vec::new();
     for table in TABLES {
         let sql = format!("SELECT * FROM {table} ORDER BY rowid");
         tables.push((table, query(AssertSqlSafe(sql)).fetch_all(from.pool()).await.unwrap()));
     }
-    let commits = COMPLAINTS.div_ceil(PER_COMMIT);
+    let commits = count.div_ceil(PER_COMMIT);
     let begun = Instant::now();
     for commit in 0..commits {
         let mut tx = into.begin().await.unwrap();

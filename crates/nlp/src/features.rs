@@ -225,6 +225,41 @@ mod tests {
     }
 
     #[test]
+    fn stretches_reach_over_marks_only_where_asked() {
+        let count = |text: &str, over_marks: bool| {
+            let mut prepared = Prepared::default();
+            prepared.read(text);
+            let mut out = Features::default();
+            collect(&prepared, Spec { over_marks, ..Spec::SHIPPED }, &mut out);
+            out.chars
+        };
+        let (with, without) = ("遅い、最悪", "遅い最悪");
+        assert_eq!(count(with, false).len(), 4 + 2);
+        // With the space before, between and after the runs: six pairs, five threes, four fours.
+        assert_eq!(count(with, true).len(), 4 + 6 + 5 + 4);
+        assert_ne!(count(with, true), count(without, true));
+    }
+
+    #[test]
+    fn collecting_and_walking_find_the_same_features() {
+        for spec in [Spec::SHIPPED, Spec { once: false, ..Spec::USER }, Spec { reach: 3, ..Spec::SHIPPED }] {
+            for text in ["", "no way!! 😡 @acme", "遅い、最悪 by Acme、二度と買わない", "аа ббб #NeverAgain"]
+            {
+                let mut prepared = Prepared::default();
+                prepared.read(text);
+                let mut collected = Features::default();
+                collect(&prepared, spec, &mut collected);
+                let (mut words, mut chars) = (Vec::new(), Vec::new());
+                walk(&prepared, spec, |block, hash, from, to| {
+                    assert!(from <= to && to as usize <= prepared.len());
+                    if block == Block::Words { words.push(hash) } else { chars.push(hash) }
+                });
+                assert_eq!((words, chars), (collected.words, collected.chars), "{text}");
+            }
+        }
+    }
+
+    #[test]
     fn an_empty_text_has_only_traits() {
         let found = features("");
         assert_eq!((found.words.len(), found.chars.len()), (4, 0));

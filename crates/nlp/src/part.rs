@@ -239,3 +239,33 @@ impl Part {
         self.heads.iter().find(|head| head.task == task)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn eight_columns_at_a_time_add_up_like_one_by_one() {
+        let (bits, width) = (4, 16);
+        let table: Vec<u8> = (0..width << bits).map(|i| (i * 37 % 256) as u8).collect();
+        let part = |width: usize| Part {
+            spec: Spec::SHIPPED,
+            bits,
+            width,
+            table: table.clone().into(),
+            scale: vec![1.0; width],
+            bias: vec![0.0; width * ROWS],
+            heads: Vec::new(),
+            sure_from: 0.5,
+        };
+        // More features than one sum of sixteen bits can hold.
+        for count in [1, 255, 256, 257, 1000] {
+            let hashes: Vec<u32> = (0..count).map(|i: u32| i.wrapping_mul(0x9e37_79b1)).collect();
+            let features = Features { words: hashes.clone(), chars: hashes };
+            let (mut fast, mut plain) = (vec![0.0; width], vec![0.0; width]);
+            part(width).gather::<16, 2>(&features, &mut fast);
+            part(width).gather_any(&features, &mut plain);
+            assert_eq!(fast, plain, "{count}");
+        }
+    }
+}

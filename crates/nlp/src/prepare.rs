@@ -252,11 +252,11 @@ impl Reader<'_> {
             if !(0x61..=0x7a).contains(&c) {
                 break;
             }
-            run = if c == last { run + 1 } else { 0 };
-            if run >= 2 {
-                return;
+            let next = if c == last { run + 1 } else { 0 };
+            if next >= 2 {
+                break;
             }
-            last = c;
+            (run, last) = (next, c);
             capitals += u32::from(byte & 0x20 == 0);
             letters += 1;
         }
@@ -734,6 +734,20 @@ mod tests {
         prepared.read(text);
         let seen: Vec<&str> = prepared.tokens.iter().map(|t| &text[t.from as usize..t.to as usize]).collect();
         assert_eq!(seen, ["Nie", "wieder", "@bahn", "😡", ":-(", "Müll", "!!"]);
+    }
+
+    #[test]
+    fn capitals_and_runs_count_the_same_however_letters_are_read() {
+        let read = |text: &str| {
+            let mut prepared = Prepared::default();
+            prepared.read(text);
+            prepared.counts
+        };
+        // An accented letter in between takes the general way through the word.
+        let (plain, mixed) = (read("NEVER so"), read("NÉVER so"));
+        assert_eq!((plain.capital_words, plain.latin), (mixed.capital_words, mixed.latin));
+        assert_eq!(folded("aabb aaa aaaa abbbba"), folded("aabb aaa aaaaaa abbba"));
+        assert_eq!(read("noooo WAYYYYY").stretched, 2);
     }
 
     #[test]

@@ -665,3 +665,55 @@ impl Recipe {
         Ok(nlp::Model::from_parts(parts))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scores(language: usize, scores: &[f32]) -> Vec<(usize, Seen)> {
+        scores.iter().map(|s| (language, Seen { scores: vec![0.0, *s], class: 0, weight: 1.0 })).collect()
+    }
+
+    #[test]
+    fn the_level_lets_only_the_wanted_share_through() {
+        let rule = QuietRecipe { sets: Vec::new(), share: 0.1, least: 10 };
+        let seen = scores(3, &[0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0]);
+        assert_eq!(rule.level(&seen, 3), Some(9.0));
+        assert_eq!(rule.level(&seen, 4), None, "a language without texts keeps its level");
+        assert_eq!(rule.level(&seen[1..], 3), None, "so does one with too few");
+    }
+
+    #[test]
+    fn a_rule_of_noes_labels_those_and_nothing_else() {
+        let recipe: Recipe = serde_json::from_value(serde_json::json!({
+            "seed": 1, "tables": [10], "least": 1, "by_language": false,
+            "heads": [{"name": "complaint", "table": 0, "cost": 1.0, "balance": 0.7}],
+            "sets": [{"set": "s", "rules": [{"head": "complaint", "field": "mood", "no": ["fine", ""]}]}],
+            "phrases": {"languages": [], "per_language": 0, "weight": 1.0},
+            "calibration": [], "sure_share": 0.7,
+            "language": {"bits": 10, "cost": 1.0, "balance": 0.7, "sets": [], "per_language_max": 1, "crops": 0, "english_margin": 3.0}
+        }))
+        .unwrap();
+        let plans = recipe.plans(&[BTreeSet::from(["yes".to_owned()])], &[]).unwrap();
+        let labels = |row: Value| recipe.labels(&recipe.sets[0], &row, &plans).unwrap();
+        assert_eq!(labels(serde_json::json!({"mood": "fine"})), [(0, 0)]);
+        assert_eq!(labels(serde_json::json!({})), [(0, 0)]);
+        assert_eq!(labels(serde_json::json!({"mood": "cross"})), []);
+    }
+
+    #[test]
+    fn a_head_that_weighs_an_unknown_set_is_refused_by_name() {
+        let head = HeadRecipe {
+            name: "complaint".to_owned(),
+            table: 0,
+            cost: 1.0,
+            balance: 0.7,
+            classes: Vec::new(),
+            source_weights: BTreeMap::from([("nowhere".to_owned(), 1.0)]),
+        };
+        let recipe: Recipe = serde_json::from_str(include_str!("../../../nlp/training/recipe.json")).unwrap();
+        let recipe = Recipe { heads: vec![head], ..recipe };
+        let error = recipe.plans(&[BTreeSet::from(["yes".to_owned()])], &["own".to_owned()]).unwrap_err();
+        assert!(error.to_string().contains("nowhere"), "{error}");
+    }
+}

@@ -11,6 +11,7 @@
 
 mod config;
 mod consumer;
+mod coverage;
 mod deliver;
 mod desk;
 mod destinations;
@@ -21,6 +22,7 @@ mod metrics;
 mod picture;
 mod reading;
 mod severe;
+mod sources;
 mod step;
 mod store;
 mod tally;
@@ -45,7 +47,7 @@ use tokio::task::JoinSet;
 
 pub use config::{
     Config, DeliveryConfig, Destination, DestinationKind, DetectConfig, EscalationConfig, PagingConfig,
-    ReadingConfig, RouteConfig, SevereConfig, ThreadConfig,
+    ReadingConfig, RouteConfig, SevereConfig, SourcesConfig, ThreadConfig,
 };
 pub use file::File;
 pub use store::{MIGRATIONS, SERVICE};
@@ -108,7 +110,7 @@ pub async fn run_on(listener: TcpListener, mut config: Config, deps: Deps) -> an
     parts.spawn(step::run(deps.clone(), config.member.clone(), config.reading.clone()));
     parts.spawn(consumer::run(deps.clone(), desk.clone(), picture.clone(), config.clone(), zones));
     parts.spawn(severe::run(deps.clone(), desk.clone(), picture.clone(), config.clone()));
-    parts.spawn(timers::run(deps.clone(), desk, picture, worker_name(&config.member)));
+    parts.spawn(timers::run(deps.clone(), desk, config.sources.clone(), worker_name(&config.member)));
     parts.spawn(deliver::run(sender));
     parts.spawn(serve(listener, deps.clone(), answers));
 

@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
-use model::{EpisodeId, Timestamp};
+use model::{BrandId, EpisodeId, Timestamp};
 use paging::What;
 use runtime::Phase;
 use store::due::{self, Claimed};
 use store::outbox;
 use tracing::warn;
 
+use crate::config::SourcesConfig;
 use crate::desk::{Desk, Passing};
-use crate::picture::Picture;
+use crate::sources::{self, DUE_SOURCE, Sources};
 use crate::store::{self as tables, SERVICE, TableError};
 use crate::{Deps, reading};
 
@@ -48,7 +49,12 @@ impl Passing for DueError {
 }
 
 /// Does due work until everything is flushed.
-pub(crate) async fn run(deps: Deps, desk: Desk, picture: Picture, worker: String) -> anyhow::Result<()> {
+pub(crate) async fn run(
+    deps: Deps,
+    desk: Desk,
+    config: SourcesConfig,
+    worker: String,
+) -> anyhow::Result<()> {
     let shutdown = deps.parts.shutdown.clone();
     let _guard = shutdown.guard(Phase::Flush);
     let mut tidied = deps.parts.clock.now();
@@ -75,7 +81,7 @@ pub(crate) async fn run(deps: Deps, desk: Desk, picture: Picture, worker: String
             continue;
         }
         for work in claimed {
-            match one(&deps, &desk, &picture, &work).await {
+            match one(&deps, &desk, &config, &work).await {
                 Ok(()) | Err(DueError::Moved) => {}
                 // The lease ends, and the row is taken up again.
                 Err(error) => warn!(%error, key = %work.due.key, "due work not done"),
@@ -101,17 +107,24 @@ async fn tidy(desk: &Desk, now: Timestamp) {
     }
 }
 
-async fn one(deps: &Deps, desk: &Desk, picture: &Picture, work: &Claimed) -> Result<(), DueError> {
+async fn one(deps: &Deps, desk: &Desk, config: &SourcesConfig, work: &Claimed) -> Result<(), DueError> {
     let now = deps.parts.clock.now();
-    let id = std::str::from_utf8(&work.due.body).ok().and_then(|text| text.parse::<EpisodeId>().ok());
+    let body = std::str::from_utf8(&work.due.body).unwrap_or_default();
+    let sources = &Sources::load(&desk.store, now).await?;
+    let brands: &Vec<BrandId> =
+        &deps.brands.iter().filter_map(|brand| BrandId::parse(&brand.id).ok()).collect();
     desk.transact(|mut tx| async move {
         // First: what is decided below may plan the next look under the same key.
         if !due::finish(&mut tx, SERVICE, work).await? {
             return Err(DueError::Moved);
         }
-        if let Some(id) = id {
-            let what = What::Tick { heard_until: picture.heard_until(now) };
-            desk.happens(&mut tx, id, what, now).await?;
+        if work.due.kind == DUE_SOURCE {
+            sources::look(desk, &mut tx, sources, body, brands, config, now).await?;
+        } else if let Ok(id) = body.parse::<EpisodeId>()
+            && let Some(kept) = tables::episode(&mut *tx, id).await?
+        {
+            let heard_until = sources.heard_until(kept.episode.brand(), now);
+            desk.happens(&mut tx, id, What::Tick { heard_until }, now).await?;
         }
         Ok((tx, ()))
     })

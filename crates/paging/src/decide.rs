@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use model::{EpisodeId, Millis, Subject, Timestamp, Topic};
 
-use crate::episode::{Ack, Change, Episode, Facts, Phase, Told};
+use crate::episode::{Ack, Change, Episode, Facts, Forgotten, Phase, Told};
 use crate::{Labels, Mutes, NoticeKind, NoticeReason, Policy, Reason, RulePolicy, Urgency};
 
 /// How soon an open question (sources behind, a larger episode that says it already) is looked at again.
@@ -79,6 +79,8 @@ pub enum What {
         /// Who says so; empty for the system.
         by: String,
     },
+    /// Something it shows is to be forgotten.
+    Forget(Forgotten),
     /// A notice arrived, or never will.
     Delivery {
         /// Where.
@@ -158,6 +160,9 @@ pub fn decide(state: Option<&Episode>, input: Input, now: Timestamp, policy: &Po
     if let What::Delivery { destination, arrived, why } = what {
         return Draft::of(episode, mutes, now, policy).delivery(destination, arrived, why);
     }
+    if let What::Forget(forgotten) = what {
+        return Draft::of(episode, mutes, now, policy).forget(&forgotten);
+    }
     if !episode.is_open() {
         return nothing(Some(episode), Reason::AlreadyResolved);
     }
@@ -172,7 +177,7 @@ pub fn decide(state: Option<&Episode>, input: Input, now: Timestamp, policy: &Po
             let reason = Reason::MergedInto { episode: into.to_string() };
             draft.end(Change::Merged, by, reason).finish()
         }
-        What::Signal(_) | What::Delivery { .. } => nothing(Some(episode), Reason::NothingNew),
+        What::Signal(_) | What::Delivery { .. } | What::Forget(_) => nothing(Some(episode), Reason::NothingNew),
     }
 }
 
@@ -599,6 +604,18 @@ impl<'a> Draft<'a> {
         if !to.is_empty() {
             self.effects.push(Effect::Notify { kind, reason, to });
         }
+    }
+
+    /// Takes out what is to be forgotten; the counts stay.
+    fn forget(mut self, forgotten: &Forgotten) -> Decision {
+        let before = self.episode.evidence.len();
+        self.episode.evidence.retain(|piece| !forgotten.concerns(piece));
+        let pieces = (before - self.episode.evidence.len()) as u64;
+        if pieces == 0 {
+            return nothing(Some(&self.episode), Reason::NothingNew);
+        }
+        self.announce("erased", Change::Erased, String::new(), Reason::Erased { pieces });
+        self.finish()
     }
 
     fn delivery(mut self, destination: String, arrived: bool, why: String) -> Decision {

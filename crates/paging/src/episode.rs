@@ -22,6 +22,8 @@ pub enum Trigger {
     RisingSubject,
     /// A thread is forecast to spread.
     SpreadingThread,
+    /// A source fell silent: nobody can say whether it is calm.
+    SilentSource,
 }
 
 impl Trigger {
@@ -31,6 +33,7 @@ impl Trigger {
             Self::SevereComplaint => "severe_complaint",
             Self::RisingSubject => "rising_subject",
             Self::SpreadingThread => "spreading_thread",
+            Self::SilentSource => "silent_source",
         }
     }
 }
@@ -142,6 +145,28 @@ pub struct Evidence {
     pub severity: Severity,
     /// Probability (0..1) that it is a complaint.
     pub complaint: f32,
+    /// Its author's key, by which it is found when they are to be forgotten; empty when nobody is named.
+    #[serde(default)]
+    pub author_key: String,
+}
+
+/// What is to be forgotten.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Forgotten {
+    /// A mention that was taken back.
+    Mention(MentionId),
+    /// Everything of an author, by their key.
+    Author(String),
+}
+
+impl Forgotten {
+    /// This piece is to go.
+    pub fn concerns(&self, piece: &Evidence) -> bool {
+        match self {
+            Self::Mention(id) => piece.mention == *id,
+            Self::Author(key) => !key.is_empty() && piece.author_key == *key,
+        }
+    }
 }
 
 impl Evidence {
@@ -247,6 +272,8 @@ pub enum Change {
     Delivered,
     /// A notice could not be delivered.
     DeliveryFailed,
+    /// Evidence was taken out.
+    Erased,
 }
 
 /// A span from opened to resolved of one rule on one subject.

@@ -157,6 +157,11 @@ pub enum Reason {
     },
     /// Nothing holds its pages back any more.
     Unmuted,
+    /// Evidence was taken out: it was taken back, or its author is to be forgotten.
+    Erased {
+        /// How many mentions.
+        pieces: u64,
+    },
     /// No such rule is configured.
     UnknownRule,
 }
@@ -196,6 +201,7 @@ impl Reason {
             Self::Delivered { .. } => "delivered",
             Self::NotDelivered { .. } => "not_delivered",
             Self::Unmuted => "unmuted",
+            Self::Erased { .. } => "erased",
             Self::UnknownRule => "unknown_rule",
         }
     }
@@ -247,6 +253,8 @@ impl Reason {
             Self::Delivered { destination } => format!("{destination} has it"),
             Self::NotDelivered { destination, why } => format!("{destination} did not take it: {why}"),
             Self::Unmuted => "nothing holds it back any more".into(),
+            Self::Erased { pieces: 1 } => "a mention it showed was taken back".into(),
+            Self::Erased { pieces } => format!("{pieces} mentions it showed were taken back"),
             Self::UnknownRule => "its rule is not configured".into(),
         }
     }
@@ -269,6 +277,7 @@ impl Reason {
             Self::NotYetHeard { behind_s } | Self::NoData { behind_s } => {
                 vec![("behind_s", *behind_s as f64)]
             }
+            Self::Erased { pieces } => vec![("pieces", *pieces as f64)],
             Self::TooOld { age_s } => vec![("age_s", *age_s as f64)],
             Self::VersionMoved { expected, current } => {
                 vec![("expected", *expected as f64), ("current", *current as f64)]

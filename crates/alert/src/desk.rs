@@ -5,7 +5,8 @@ use std::sync::Arc;
 use contracts::envelope;
 use model::{EpisodeId, Subject, Timestamp, Topic};
 use paging::{
-    Decision, Effect, Episode, Forgotten, Input, Mutes, Notice, Policy, Reason, Signal, Target, What, decide, mutes_for,
+    Decision, Effect, Episode, Forgotten, Input, Mutes, Notice, Policy, Reason, Signal, Target, What, decide,
+    mutes_for,
 };
 use prost::Message as _;
 use store::due::{self, Due};

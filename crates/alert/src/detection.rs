@@ -508,8 +508,8 @@ impl ThreadEntry {
     /// once it was over, it is news again only when it will outgrow what people know.
     fn kind(&mut self, forecast: &Forecast, now_s: i64, rules: &Rules) -> Option<SignalKind> {
         let page_from = f64::from(rules.threads.page_from);
-        let spreads = forecast.p_viral >= page_from
-            && self.complaint_share() >= rules.threads.complaint_share_min;
+        let spreads =
+            forecast.p_viral >= page_from && self.complaint_share() >= rules.threads.complaint_share_min;
         if !self.is_open {
             let is_news = forecast.expected_final as f32 >= self.told_size * NEWS_AGAIN;
             return (spreads && is_news).then_some(SignalKind::Opened);

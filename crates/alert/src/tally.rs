@@ -134,7 +134,11 @@ fn for_all(record: &Record, partitions: i32) -> impl Iterator<Item = Outgoing> {
     (0..partitions).map(to)
 }
 
-fn forget_everywhere(record: &Received, erasure: &Erasure, partitions: i32) -> impl Iterator<Item = Outgoing> {
+fn forget_everywhere(
+    record: &Received,
+    erasure: &Erasure,
+    partitions: i32,
+) -> impl Iterator<Item = Outgoing> {
     let Partition { topic, number } = record.position.partition;
     let id = format!("{}:{number}:{}", topic.name(), record.position.offset);
     let sealed = envelope::seal(&id, "redress/alert", record.record.at, erasure);

@@ -79,11 +79,7 @@ impl Said {
             mention_id: id.clone(),
             op: MentionOp::Created.into(),
             native_id: self.native_id.clone(),
-            source: Some(Source {
-                kind: "ndjson".into(),
-                connector: "stream".into(),
-                ..Source::default()
-            }),
+            source: Some(Source { kind: "ndjson".into(), connector: "stream".into(), ..Source::default() }),
             brands: vec!["acme".into()],
             observed_at_us: self.at.as_micros(),
             ingested_at_us: self.at.as_micros(),

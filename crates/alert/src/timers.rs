@@ -49,12 +49,7 @@ impl Passing for DueError {
 }
 
 /// Does due work until everything is flushed.
-pub(crate) async fn run(
-    deps: Deps,
-    desk: Desk,
-    config: SourcesConfig,
-    worker: String,
-) -> anyhow::Result<()> {
+pub(crate) async fn run(deps: Deps, desk: Desk, config: SourcesConfig, worker: String) -> anyhow::Result<()> {
     let shutdown = deps.parts.shutdown.clone();
     let _guard = shutdown.guard(Phase::Flush);
     let mut tidied = deps.parts.clock.now();

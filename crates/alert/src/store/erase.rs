@@ -33,10 +33,10 @@ pub(crate) async fn index(tx: &mut Tx, before: Option<&Episode>, next: &Episode)
 /// The episodes that show or showed it.
 pub(crate) async fn showing(tx: &mut Tx, forgotten: &Forgotten) -> Result<Vec<EpisodeId>, TableError> {
     let found = match forgotten {
-        Forgotten::Mention(id) => {
-            sqlx::query_scalar("SELECT episode_id FROM alert_evidence WHERE mention_id = $1 ORDER BY episode_id")
-                .bind(id.to_string())
-        }
+        Forgotten::Mention(id) => sqlx::query_scalar(
+            "SELECT episode_id FROM alert_evidence WHERE mention_id = $1 ORDER BY episode_id",
+        )
+        .bind(id.to_string()),
         Forgotten::Author(key) => sqlx::query_scalar(
             "SELECT DISTINCT episode_id FROM alert_evidence WHERE author_key = $1 ORDER BY episode_id",
         )

@@ -14,7 +14,8 @@ use crate::sources::{Source, Sources};
 /// Most rows of either table that are looked at.
 const ROWS_MAX: i64 = 10_000;
 
-const SOURCE: &str = "SELECT connector, state, since_us, watermark_us, silent_since_us, detail FROM alert_sources";
+const SOURCE: &str =
+    "SELECT connector, state, since_us, watermark_us, silent_since_us, detail FROM alert_sources";
 
 fn source(row: &AnyRow) -> Result<Source, sqlx::Error> {
     let state: i64 = row.try_get("state")?;

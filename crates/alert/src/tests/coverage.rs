@@ -136,7 +136,8 @@ fn a_restored_snapshot_knows_of_the_gap() {
     ear.hear(usual(0, 7_200, 120));
     ear.hear(burst(7_200, 150));
     ear.detectors.cover(&coverage(CoverageState::Gap, at(7_510), at(7_500)));
-    let mut restored = Ear { detectors: Detectors::from_bytes(&ear.detectors.snapshot()).unwrap(), ..Ear::default() };
+    let mut restored =
+        Ear { detectors: Detectors::from_bytes(&ear.detectors.snapshot()).unwrap(), ..Ear::default() };
     restored.idle(7_500 + 5 * 3_600);
     assert_eq!(restored.kinds("rising-subject"), [SignalKind::NoData]);
 }
@@ -211,7 +212,9 @@ async fn silence_is_told(world: World) {
     let told = running.client.explain(request).await.unwrap().into_inner();
     let first = told.decisions[0].reason.clone().unwrap().text;
     assert!(
-        first.starts_with("nothing heard from stream for 5 min (connection lost); 100 % of the posts about acme"),
+        first.starts_with(
+            "nothing heard from stream for 5 min (connection lost); 100 % of the posts about acme"
+        ),
         "{first} / {why}"
     );
     let now = running.client.now(NowRequest::default()).await.unwrap().into_inner();

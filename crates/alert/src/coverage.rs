@@ -1,5 +1,8 @@
 //! How much of a brand's world is heard: what it usually hears through which source, and which of them are
 //! silent or behind. Pure and on event time, so that a replay of tallies finds the same.
+//!
+//! From its last live word to the next, a source is a hole: nothing of it is expected, and what it delivers
+//! late is not counted, for nobody could tell a backlog from a burst.
 
 use std::collections::BTreeMap;
 
@@ -15,8 +18,6 @@ const SOURCES_OF_BRAND_MAX: usize = 64;
 const HOLES_MAX: usize = 32;
 /// A stretch shorter than this, in event seconds, is no hole.
 const HOLE_S: i64 = 60;
-/// A source that lightly weighs (0..1) delivers no backlog worth holding everything back for.
-const BACKLOG_FROM: f64 = 0.05;
 
 /// What is known of the sources on one partition.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -29,9 +30,9 @@ pub(crate) struct Hearing {
 #[derive(Debug, Clone, PartialEq)]
 struct Source {
     state: CoverageState,
-    /// Newest event heard through it, event seconds.
+    /// Up to here everything was heard through it, event seconds.
     heard_s: i64,
-    /// Nothing has come since, as far as is known; absent while it is heard.
+    /// Where the hole begins that it is in; absent while it is heard.
     silent_from_s: Option<i64>,
     /// Stretches of event time from which nothing came.
     holes: Vec<(i64, i64)>,
@@ -54,19 +55,8 @@ impl Source {
         Self { state: CoverageState::Unspecified, heard_s, silent_from_s: None, holes: Vec::new() }
     }
 
-    /// What came at `at_s` ends a silence; what lay before it is a hole unless the backlog filled it.
-    fn heard(&mut self, at_s: i64) {
-        if let Some(from_s) = self.silent_from_s
-            && at_s >= from_s
-            && self.state != CoverageState::Gap
-        {
-            self.close_hole(from_s, at_s);
-        }
-        self.heard_s = self.heard_s.max(at_s);
-    }
-
-    fn close_hole(&mut self, from_s: i64, to_s: i64) {
-        self.silent_from_s = None;
+    fn close_hole(&mut self, to_s: i64) {
+        let Some(from_s) = self.silent_from_s.take() else { return };
         if to_s - from_s < HOLE_S {
             return;
         }
@@ -80,9 +70,9 @@ impl Source {
     fn missing(&self, from_s: i64, to_s: i64) -> f64 {
         let length = (to_s - from_s) as f64;
         if length <= 0.0 {
-            return if self.state == CoverageState::Gap { 1.0 } else { 0.0 };
+            return if self.is_heard() { 0.0 } else { 1.0 };
         }
-        let open = self.silent_from_s.filter(|_| self.state == CoverageState::Gap).map(|from| (from, to_s));
+        let open = self.silent_from_s.map(|from_s| (from_s, to_s));
         let overlap = |(from, to): &(i64, i64)| (to_s.min(*to) - from_s.max(*from)).max(0) as f64;
         let missing: f64 = self.holes.iter().chain(open.as_ref()).map(overlap).sum();
         (missing / length).min(1.0)
@@ -106,9 +96,18 @@ impl Hearing {
                 of_brand.remove(&lightest);
             }
         }
-        if let Some(source) = self.sources.get_mut(connector) {
-            source.heard(at_s);
+    }
+
+    /// Most of these posts came through sources that are not live: a backlog.
+    pub(crate) fn is_backlog<'a>(&self, connectors: impl IntoIterator<Item = (&'a String, &'a u32)>) -> bool {
+        let (mut late, mut all) = (0, 0);
+        for (connector, posts) in connectors {
+            all += u64::from(*posts);
+            if self.sources.get(connector).is_some_and(|source| !source.is_heard()) {
+                late += u64::from(*posts);
+            }
         }
+        2 * late > all
     }
 
     /// A source says how complete it is.
@@ -125,18 +124,10 @@ impl Hearing {
         let since_s = seconds(said.since_us);
         source.heard_s = source.heard_s.max(heard_s);
         source.state = said.state();
-        match source.state {
-            CoverageState::Gap => {
-                let from_s = if source.heard_s > 0 { source.heard_s } else { since_s };
-                source.silent_from_s.get_or_insert(from_s);
-            }
-            // Live without a word that closed the hole: what is missing ends here.
-            CoverageState::Live | CoverageState::Ended => {
-                if let Some(from_s) = source.silent_from_s {
-                    source.close_hole(from_s, since_s);
-                }
-            }
-            CoverageState::CatchingUp | CoverageState::Unspecified => {}
+        let heard_s = if source.heard_s > 0 { source.heard_s } else { since_s };
+        match source.is_heard() {
+            true => source.close_hole(heard_s),
+            false => drop(source.silent_from_s.get_or_insert(heard_s)),
         }
     }
 
@@ -145,7 +136,7 @@ impl Hearing {
         self.share(brand, now_s, |source| if source.is_heard() { 0.0 } else { 1.0 })
     }
 
-    /// How complete it was over a stretch of event time. A backlog that is being delivered was heard.
+    /// How complete it was over a stretch of event time.
     pub(crate) fn between(&self, brand: &str, from_s: i64, to_s: i64) -> detect::Coverage {
         self.share(brand, to_s, |source| source.missing(from_s, to_s))
     }
@@ -155,7 +146,7 @@ impl Hearing {
             return detect::Coverage::FULL;
         }
         let Some(of_brand) = self.brands.get(brand) else { return detect::Coverage::FULL };
-        let (mut all, mut gone, mut backlog) = (0.0, 0.0, 0.0);
+        let (mut all, mut gone) = (0.0, 0.0);
         for (connector, weight) in of_brand {
             let weight = weight.at(now_s);
             let Some(source) = self.sources.get(connector) else {
@@ -169,17 +160,11 @@ impl Hearing {
             }
             all += weight;
             gone += weight * missing(source);
-            if source.state == CoverageState::CatchingUp {
-                backlog += weight;
-            }
         }
         if all <= 0.0 {
             return detect::Coverage::FULL;
         }
-        detect::Coverage {
-            share: (1.0 - gone / all).clamp(0.0, 1.0) as f32,
-            catching_up: backlog / all >= BACKLOG_FROM,
-        }
+        detect::Coverage { share: (1.0 - gone / all).clamp(0.0, 1.0) as f32, catching_up: false }
     }
 }
 
@@ -292,23 +277,24 @@ mod tests {
         // Half of the time since 900 it was there.
         assert!((hearing.between("acme", 900, 1_100).share - 0.55).abs() < 1e-3);
         hearing.told(&said("stream", CoverageState::CatchingUp, 1_600, 1_000));
-        let behind = hearing.now("acme", 1_600);
-        assert!(behind.catching_up && behind.share < 0.2);
+        assert!(hearing.now("acme", 1_600).share < 0.2);
         hearing.told(&said("stream", CoverageState::Live, 1_700, 1_700));
         assert_eq!(hearing.now("acme", 1_700).share, 1.0);
     }
 
     #[test]
-    fn a_gap_filled_by_the_backlog_leaves_no_hole_and_another_does() {
-        for (first_back, missing) in [(1_030, 0.0), (1_500, 0.9)] {
-            let mut hearing = hearing();
-            hearing.told(&said("stream", CoverageState::Gap, 1_010, 1_000));
-            hearing.told(&said("stream", CoverageState::CatchingUp, 1_590, 1_000));
-            hearing.heard("acme", "stream", 1, first_back);
-            hearing.told(&said("stream", CoverageState::Live, 1_600, 1_600));
-            let share = f64::from(hearing.between("acme", 1_000, first_back).share);
-            assert!((share - (1.0 - missing)).abs() < 0.02, "first back at {first_back}: {share}");
-        }
+    fn from_its_last_live_word_to_the_next_a_source_is_a_hole_and_what_it_brings_a_backlog() {
+        let mut hearing = hearing();
+        let through = |connector: &str, posts| BTreeMap::from([(connector.to_owned(), posts)]);
+        assert!(!hearing.is_backlog(&through("stream", 3)));
+        hearing.told(&said("stream", CoverageState::Gap, 1_010, 1_000));
+        hearing.told(&said("stream", CoverageState::CatchingUp, 1_590, 1_000));
+        assert!(hearing.is_backlog(&through("stream", 3)) && !hearing.is_backlog(&through("hook", 3)));
+        hearing.told(&said("stream", CoverageState::Live, 1_600, 1_600));
+        assert!(!hearing.is_backlog(&through("stream", 3)));
+        assert!((hearing.between("acme", 1_000, 1_600).share - 0.1).abs() < 1e-3);
+        assert!((hearing.between("acme", 1_000, 2_200).share - 0.55).abs() < 1e-3);
+        assert_eq!(hearing.between("acme", 1_600, 2_200).share, 1.0);
     }
 
     #[test]

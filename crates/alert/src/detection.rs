@@ -211,19 +211,9 @@ impl Detectors {
             let coverage = self.hearing.now(subject.brand().as_str(), now_s);
             let context = Context { coverage, ..self.context(subject.brand().as_str(), now_s, rules) };
             if let Some(thread) = self.threads.get_mut(&key) {
-                if thread.loses_sight(&coverage, &rules.policy()) {
-                    let thread = &self.threads[&key];
-                    let forecast = forecast_of(thread, now_s, subject.brand().as_str(), rules);
-                    let why = unheard(&coverage);
-                    heard.signals.push(thread.signal(&subject, SignalKind::NoData, forecast, why, now_s));
-                } else if now_s - thread.last_s >= rules.threads.quiet_s && !thread.is_blind {
-                    thread.is_open = false;
+                heard.signals.extend(thread.tick(&subject, now_s, &coverage, rules));
+                if !thread.is_open {
                     self.open.remove(&key);
-                    let thread = &self.threads[&key];
-                    let forecast = forecast_of(thread, now_s, subject.brand().as_str(), rules);
-                    let words = format!("no reaction for {} min", (now_s - thread.last_s) / 60);
-                    let why = observed("calm", words, &[("quiet_s", (now_s - thread.last_s) as f64)]);
-                    heard.signals.push(thread.signal(&subject, SignalKind::Calm, forecast, why, now_s));
                 }
                 continue;
             }
@@ -256,16 +246,15 @@ impl Detectors {
             let level_per_s = entry.warmup * COMPLAINT_WEIGHT / warmup_s.max(1) as f32;
             context.prior = Prior { level_per_s, trust_s: warmup_s as f32, ..context.prior };
         }
+        if self.hearing.is_backlog(&event.connectors) {
+            return;
+        }
         let last_s = entry.state.last_s().unwrap_or(event.at_s);
         context.coverage = match entry.state.open_since_s() {
             // What is open stays in doubt until everything is heard again.
             Some(_) => self.hearing.now(brand, event.at_s),
             None => self.hearing.between(brand, last_s, event.at_s),
         };
-        // A backlog that comes behind what the other sources told already is no burst of now.
-        if context.coverage.catching_up && event.at_s < last_s {
-            return;
-        }
         let observation = observe(&mut entry.state, &tally::tally_of(event), &context, &rules.policy());
         match entry.state.open_since_s() {
             Some(_) => drop(self.open.insert(event.subject.clone())),
@@ -289,6 +278,8 @@ impl Detectors {
             Some(EpisodeSignal::Grew { .. }) => SignalKind::Grew,
             Some(EpisodeSignal::Flapping) => SignalKind::Flapping,
             Some(EpisodeSignal::Calm) => SignalKind::Calm,
+            // Where nothing is open, nothing is in doubt.
+            Some(EpisodeSignal::NoData) if entry.state.open_since_s().is_none() => return,
             Some(EpisodeSignal::NoData) => SignalKind::NoData,
             None if refresh => SignalKind::Seen,
             None => {
@@ -505,13 +496,16 @@ impl ThreadEntry {
     }
 
     /// What, if anything, is to be told. It ends well below where it began, and only when it stays there;
-    /// once it was over, it is news again only when it will outgrow what people know.
+    /// once it was over, it is news again only when as many react anew as were needed at first, and it will
+    /// outgrow what people know.
     fn kind(&mut self, forecast: &Forecast, now_s: i64, rules: &Rules) -> Option<SignalKind> {
         let page_from = f64::from(rules.threads.page_from);
         let spreads =
             forecast.p_viral >= page_from && self.complaint_share() >= rules.threads.complaint_share_min;
         if !self.is_open {
-            let is_news = forecast.expected_final as f32 >= self.told_size * NEWS_AGAIN;
+            let newly_seen = self.state.seen() as f32 - self.told_size;
+            let is_news = forecast.expected_final as f32 >= self.told_size * NEWS_AGAIN
+                && newly_seen >= rules.threads.seen_min as f32;
             return (spreads && is_news).then_some(SignalKind::Opened);
         }
         if forecast.p_viral >= page_from * EXIT_SHARE {
@@ -524,19 +518,41 @@ impl ThreadEntry {
             .then_some(SignalKind::Seen)
     }
 
-    /// What is told is remembered.
+    /// Time passes over an open thread: nobody reacts, or nobody can say.
+    fn tick(
+        &mut self,
+        subject: &Subject,
+        now_s: i64,
+        coverage: &detect::Coverage,
+        rules: &Rules,
+    ) -> Option<Signal> {
+        let was_blind = std::mem::replace(&mut self.is_blind, coverage.share < rules.policy().min_coverage);
+        let quiet_s = now_s - self.last_s;
+        let (kind, why) = match (was_blind, self.is_blind) {
+            (false, true) => (SignalKind::NoData, unheard(coverage)),
+            (_, false) if quiet_s >= rules.threads.quiet_s => {
+                let words = format!("no reaction for {} min", quiet_s / 60);
+                (SignalKind::Calm, observed("calm", words, &[("quiet_s", quiet_s as f64)]))
+            }
+            _ => return None,
+        };
+        let forecast = forecast_of(self, now_s, subject.brand().as_str(), rules);
+        if kind == SignalKind::Calm {
+            self.tell(kind, &forecast, now_s);
+        }
+        Some(self.signal(subject, kind, forecast, why, now_s))
+    }
+
+    /// What is told is remembered: while it goes on what is expected, once it is over what it became.
     fn tell(&mut self, kind: SignalKind, forecast: &Forecast, now_s: i64) {
         self.told_s = now_s;
-        self.told_size = self.told_size.max(forecast.expected_final as f32);
+        self.told_size = match kind {
+            SignalKind::Calm => self.state.seen() as f32,
+            _ => self.told_size.max(forecast.expected_final as f32),
+        };
         self.is_open = kind != SignalKind::Calm;
         self.is_blind = false;
         self.stopping_s = self.stopping_s.filter(|_| self.is_open);
-    }
-
-    /// Its sources fell silent since the last look.
-    fn loses_sight(&mut self, coverage: &detect::Coverage, policy: &DetectPolicy) -> bool {
-        let was_blind = std::mem::replace(&mut self.is_blind, coverage.share < policy.min_coverage);
-        self.is_blind && !was_blind
     }
 
     fn why(&self, forecast: &Forecast, now_s: i64) -> Reason {

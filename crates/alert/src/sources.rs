@@ -17,8 +17,10 @@ use crate::store::{self as tables, SERVICE, TableError};
 pub(crate) const DUE_SOURCE: &str = "source";
 /// A brand does not expect what it has not heard through a source for so long, in milliseconds.
 const EXPECTED_MS: i64 = 7 * 86_400_000;
-/// A source that came back and is behind is looked at again after so long, in milliseconds.
+/// A source that is back but behind is looked at again after so long, and told after so long, in
+/// milliseconds.
 const LOOK_AGAIN_MS: i64 = 60_000;
+const BEHIND_MS: i64 = 3_600_000;
 /// Over which what was heard fades, in milliseconds, and how often it is written.
 const MEMORY_MS: f64 = 3.0 * 86_400_000.0;
 const WRITE_EVERY_MS: i64 = 600_000;
@@ -45,8 +47,7 @@ impl Source {
         let since = Timestamp::from_micros(said.since_us);
         let before = before.and_then(|before| before.silent_since);
         let silent_since = match said.state() {
-            CoverageState::Gap => before.or(Some(since)),
-            CoverageState::CatchingUp => before,
+            CoverageState::Gap | CoverageState::CatchingUp => before.or(Some(since)),
             CoverageState::Live | CoverageState::Ended | CoverageState::Unspecified => None,
         };
         Self {
@@ -197,9 +198,12 @@ pub(crate) async fn look(
 ) -> Result<(), TableError> {
     let Some(source) = tables::sources::one(tx, connector).await? else { return Ok(()) };
     let Some(since) = source.silent_since else { return Ok(()) };
-    if source.state != CoverageState::Gap {
+    let is_behind = source.state == CoverageState::CatchingUp;
+    if is_behind && now.millis_since(since) < BEHIND_MS {
         return look_at(tx, connector, now.plus_millis(LOOK_AGAIN_MS)).await;
     }
+    // History that is read in was never expected; it is nobody's silence.
+    let brands = if is_behind { &[] } else { brands };
     for (brand, share) in sources.listeners(connector, brands, f64::from(config.share_min)) {
         desk.signal(tx, silent(&source, brand, share, since, now), now).await?;
     }
@@ -227,7 +231,12 @@ async fn heard_again(desk: &Desk, tx: &mut Tx, source: &Source, now: Timestamp) 
 fn silent(source: &Source, brand: BrandId, share: f64, since: Timestamp, now: Timestamp) -> Signal {
     let connector = &source.connector;
     let minutes = (now.millis_since(since) / 60_000).max(1);
-    let mut words = format!("nothing heard from {connector} for {minutes} min");
+    let mut words = match source.state {
+        CoverageState::CatchingUp => {
+            format!("{connector} is behind for {minutes} min, heard up to {}", source.watermark)
+        }
+        _ => format!("nothing heard from {connector} for {minutes} min"),
+    };
     if !source.detail.is_empty() {
         words.push_str(&format!(" ({})", source.detail));
     }
@@ -360,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn silence_lasts_from_the_first_gap_until_live_again() {
+    fn silence_lasts_from_the_first_word_of_it_until_live_again() {
         let said = |state: CoverageState, since_s: i64| Coverage {
             connector: "stream".into(),
             state: state.into(),
@@ -372,7 +381,7 @@ mod tests {
             source = Some(Source::after(source.as_ref(), &said(state, since_s)));
             source.as_ref().and_then(|source| source.silent_since).map(Timestamp::as_seconds)
         };
-        assert_eq!(told(CoverageState::CatchingUp, 1), None);
+        assert_eq!(told(CoverageState::CatchingUp, 1), Some(1));
         assert_eq!(told(CoverageState::Live, 2), None);
         assert_eq!(told(CoverageState::Gap, 3), Some(3));
         assert_eq!(told(CoverageState::CatchingUp, 4), Some(3));

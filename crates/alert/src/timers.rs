@@ -7,10 +7,12 @@ use paging::What;
 use runtime::Phase;
 use store::due::{self, Claimed};
 use store::outbox;
+use tokio::time::Instant;
 use tracing::warn;
 
 use crate::config::SourcesConfig;
 use crate::desk::{Desk, Passing};
+use crate::metrics::Metrics;
 use crate::sources::{self, DUE_SOURCE, Sources};
 use crate::store::{self as tables, SERVICE, TableError};
 use crate::{Deps, reading};
@@ -26,6 +28,9 @@ const TIDY_MAX: u32 = 5_000;
 const MESSAGE_DAYS: i64 = 30;
 /// Real time between looks, for rows that other processes wrote.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Real time between two counts of what waits to be sent.
+const MEASURE_EVERY: Duration = Duration::from_secs(15);
 
 /// The row was moved while it was worked on; whoever moved it sees to it.
 #[derive(Debug, thiserror::Error)]
@@ -49,10 +54,17 @@ impl Passing for DueError {
 }
 
 /// Does due work until everything is flushed.
-pub(crate) async fn run(deps: Deps, desk: Desk, config: SourcesConfig, worker: String) -> anyhow::Result<()> {
+pub(crate) async fn run(
+    deps: Deps,
+    desk: Desk,
+    config: SourcesConfig,
+    metrics: Metrics,
+    worker: String,
+) -> anyhow::Result<()> {
     let shutdown = deps.parts.shutdown.clone();
     let _guard = shutdown.guard(Phase::Flush);
     let mut tidied = deps.parts.clock.now();
+    let mut measured: Option<Instant> = None;
     loop {
         if shutdown.phase() >= Phase::Flush {
             return Ok(());
@@ -61,6 +73,10 @@ pub(crate) async fn run(deps: Deps, desk: Desk, config: SourcesConfig, worker: S
         if now.millis_since(tidied) >= TIDY_EVERY_MS {
             tidied = now;
             tidy(&desk, now).await;
+        }
+        if measured.is_none_or(|at| at.elapsed() >= MEASURE_EVERY) {
+            measured = Some(Instant::now());
+            measure(&desk, &metrics, now).await;
         }
         let claimed = match due::claim(&desk.store, SERVICE, &worker, now, LEASE, CLAIM).await {
             Ok(claimed) => claimed,
@@ -82,6 +98,14 @@ pub(crate) async fn run(deps: Deps, desk: Desk, config: SourcesConfig, worker: S
                 Err(error) => warn!(%error, key = %work.due.key, "due work not done"),
             }
         }
+    }
+}
+
+/// Tells how much waits to be sent. What cannot be counted now is counted at the next look.
+async fn measure(desk: &Desk, metrics: &Metrics, now: Timestamp) {
+    match outbox::backlog(&desk.store, SERVICE).await {
+        Ok(backlog) => metrics.backlog(&backlog, now),
+        Err(error) => warn!(%error, "messages that wait not counted"),
     }
 }
 

@@ -3,7 +3,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{BusError, EmbeddedLog, EmbeddedSettings, KafkaLog, KafkaSettings, Log, Topic, TopicPlan};
+use crate::{
+    BusError, EmbeddedLog, EmbeddedSettings, KafkaLog, KafkaSettings, Log, StatisticsSink, Topic, TopicPlan,
+};
 
 /// Which log a process uses, and how its topics are made: the section `[bus]`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -56,13 +58,28 @@ impl LogConfig {
     /// When the settings are no good or the embedded file cannot be used. Brokers that are away are no error
     /// here: they show in [`Log::ping`].
     pub fn open(&self, client_id: &str) -> Result<Arc<dyn Log>, BusError> {
+        self.open_measured(client_id, None)
+    }
+
+    /// As [`LogConfig::open`]; Kafka's clients tell `statistics` of themselves now and then.
+    ///
+    /// # Errors
+    /// As [`LogConfig::open`].
+    pub fn open_measured(
+        &self,
+        client_id: &str,
+        statistics: Option<StatisticsSink>,
+    ) -> Result<Arc<dyn Log>, BusError> {
         self.check()?;
         if let Some(path) = &self.embedded {
             return Ok(Arc::new(EmbeddedLog::open(path, EmbeddedSettings::default())?));
         }
         let brokers = self.kafka.clone().unwrap_or_default();
-        let settings =
-            KafkaSettings { client_id: client_id.to_owned(), ..KafkaSettings::new(brokers, &*self.prefix) };
+        let settings = KafkaSettings {
+            client_id: client_id.to_owned(),
+            statistics,
+            ..KafkaSettings::new(brokers, &*self.prefix)
+        };
         Ok(Arc::new(KafkaLog::connect(settings)?))
     }
 

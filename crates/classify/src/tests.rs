@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bus::{EmbeddedLog, KafkaLog, KafkaSettings, Log, Outgoing, Partition, Received, Record, Topic, TopicPlan};
+use bus::{
+    EmbeddedLog, KafkaLog, KafkaSettings, Log, Outgoing, Partition, Received, Record, Topic, TopicPlan,
+};
 use contracts::classify::v1::classify_service_client::ClassifyServiceClient;
 use contracts::classify::v1::{ClassifyRequest, CorrectRequest, Feedback};
 use contracts::ingest::v1::CoverageState;

@@ -108,7 +108,11 @@ pub(crate) fn forecast(forecast: &Forecast) -> Markup {
                     span { strong { (percent(forecast.p_viral)) } " to pass " (words::number(forecast.viral_size)) }
                 }
                 @if let Some(seconds) = forecast.answer_within_s.filter(|s| s.is_finite()) {
-                    span.deadline { "answer within " strong { (span(to_millis(seconds))) } }
+                    @if seconds >= 1.0 {
+                        span.deadline { "answer within " strong { (span(to_millis(seconds))) } }
+                    } @else {
+                        span.deadline { "has passed it already" }
+                    }
                 }
             }
         }

@@ -121,7 +121,7 @@ pub struct Forecast {
     pub doubling_s: Option<f64>,
     /// Expected reactions at the next staffed hour.
     pub expected_next_staffed: f64,
-    /// Seconds left to answer before `viral_size` people have seen it, if they will.
+    /// Seconds left to answer before it is expected to pass `viral_size`; 0 when it has, absent when it will not.
     pub answer_within_s: Option<f64>,
 }
 
@@ -341,6 +341,9 @@ pub struct Episode {
     pub inhibited_by: Vec<EpisodeId>,
     /// How often it came back within the flapping window before this span.
     pub reopenings: u32,
+    /// When the span before this one ended, if there was one.
+    #[serde(default, with = "adapt::text_option")]
+    pub last_ended_at: Option<Timestamp>,
     /// It keeps coming back; said once.
     pub is_flapping: bool,
     /// People know that it is flapping.

@@ -3,6 +3,7 @@
 mod coverage;
 mod erasure;
 mod rising;
+mod threads;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

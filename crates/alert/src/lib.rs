@@ -21,6 +21,7 @@ mod grpc;
 mod metrics;
 mod picture;
 mod reading;
+mod rehearsal;
 mod severe;
 mod sources;
 mod step;
@@ -51,6 +52,7 @@ pub use config::{
 };
 pub use file::File;
 pub use metrics::of_kafka;
+pub use rehearsal::{Rehearsal, Rehearsed};
 pub use store::{MIGRATIONS, SERVICE};
 
 /// What the service stands on. Cheap to clone; clones share.

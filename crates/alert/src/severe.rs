@@ -184,7 +184,7 @@ async fn batch(
 }
 
 /// Notes through which connector a brand is spoken of; history says nothing about what usually comes.
-fn note(heard: &mut Heard, event: &VerdictEvent) {
+pub(crate) fn note(heard: &mut Heard, event: &VerdictEvent) {
     let Some((mention, _)) = customers_post(event) else { return };
     let Some(source) = mention.source.as_ref().filter(|source| !source.connector.is_empty()) else { return };
     if source.transport() != Transport::Backfill {

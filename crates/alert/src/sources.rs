@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use contracts::ingest::v1::{Coverage, CoverageState};
 use model::{BrandId, Severity, Subject, Timestamp};
-use paging::{Counts, Facts, Policy, Reason, Signal, SignalKind};
+use paging::{Counts, Decision, Facts, Policy, Reason, Signal, SignalKind};
 use store::due::{self, Due};
 use store::{Store, Tx};
 
@@ -164,9 +164,9 @@ pub(crate) async fn told(
     said: &Coverage,
     config: &SourcesConfig,
     now: Timestamp,
-) -> Result<(), TableError> {
+) -> Result<Vec<Decision>, TableError> {
     if said.connector.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let before = tables::sources::one(tx, &said.connector).await?;
     let source = Source::after(before.as_ref(), said);
@@ -176,13 +176,14 @@ pub(crate) async fn told(
         (false, true) => {
             // Counted from now: a word heard late, from a log read anew, is soon followed by the next.
             let at = now.plus_millis(i64::from(config.silent_after_s) * 1_000);
-            look_at(tx, &source.connector, at).await
+            look_at(tx, &source.connector, at).await?;
+            Ok(Vec::new())
         }
         (true, false) => {
             due::cancel(tx, SERVICE, &due_key(&source.connector)).await?;
             heard_again(desk, tx, &source, now).await
         }
-        _ => Ok(()),
+        _ => Ok(Vec::new()),
     }
 }
 
@@ -195,22 +196,30 @@ pub(crate) async fn look(
     brands: &[BrandId],
     config: &SourcesConfig,
     now: Timestamp,
-) -> Result<(), TableError> {
-    let Some(source) = tables::sources::one(tx, connector).await? else { return Ok(()) };
-    let Some(since) = source.silent_since else { return Ok(()) };
+) -> Result<Vec<Decision>, TableError> {
+    let mut decisions = Vec::new();
+    let Some(source) = tables::sources::one(tx, connector).await? else { return Ok(decisions) };
+    let Some(since) = source.silent_since else { return Ok(decisions) };
     let is_behind = source.state == CoverageState::CatchingUp;
     if is_behind && now.millis_since(since) < BEHIND_MS {
-        return look_at(tx, connector, now.plus_millis(LOOK_AGAIN_MS)).await;
+        look_at(tx, connector, now.plus_millis(LOOK_AGAIN_MS)).await?;
+        return Ok(decisions);
     }
     // History that is read in was never expected; it is nobody's silence.
     let brands = if is_behind { &[] } else { brands };
     for (brand, share) in sources.listeners(connector, brands, f64::from(config.share_min)) {
-        desk.signal(tx, silent(&source, brand, share, since, now), now).await?;
+        decisions.push(desk.signal(tx, silent(&source, brand, share, since, now), now).await?);
     }
-    Ok(())
+    Ok(decisions)
 }
 
-async fn heard_again(desk: &Desk, tx: &mut Tx, source: &Source, now: Timestamp) -> Result<(), TableError> {
+async fn heard_again(
+    desk: &Desk,
+    tx: &mut Tx,
+    source: &Source,
+    now: Timestamp,
+) -> Result<Vec<Decision>, TableError> {
+    let mut decisions = Vec::new();
     for open in tables::open_of(&mut **tx, None).await? {
         let Subject::Source { brand, connector } = &open.episode.subject else { continue };
         if *connector != source.connector {
@@ -223,9 +232,9 @@ async fn heard_again(desk: &Desk, tx: &mut Tx, source: &Source, now: Timestamp) 
         let mut signal = silent(source, brand.clone(), 0.0, open.episode.since, now);
         signal.kind = SignalKind::Calm;
         signal.why = Reason::Observed { code: "heard_again".into(), words, numbers: BTreeMap::new() };
-        desk.signal(tx, signal, now).await?;
+        decisions.push(desk.signal(tx, signal, now).await?);
     }
-    Ok(())
+    Ok(decisions)
 }
 
 fn silent(source: &Source, brand: BrandId, share: f64, since: Timestamp, now: Timestamp) -> Signal {
@@ -300,6 +309,11 @@ impl Heard {
             return;
         }
         self.pairs.entry(pair).or_insert(Count { posts: 0, written: None }).posts += 1;
+    }
+
+    /// Is there anything to write?
+    pub(crate) fn is_due(&self, now: Timestamp) -> bool {
+        self.pairs.values().any(|count| count.is_due(now))
     }
 
     /// Writes what is due, in a fixed order, so that two writers never wait for each other.

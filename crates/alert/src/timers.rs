@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use model::{BrandId, EpisodeId, Timestamp};
-use paging::What;
+use paging::{Decision, What};
 use runtime::Phase;
-use store::due::{self, Claimed};
-use store::outbox;
+use runtime::brands::Brand;
+use store::due::{self, Claimed, Due};
+use store::{Tx, outbox};
 use tokio::time::Instant;
 use tracing::warn;
 
@@ -128,26 +129,42 @@ async fn tidy(desk: &Desk, now: Timestamp) {
 
 async fn one(deps: &Deps, desk: &Desk, config: &SourcesConfig, work: &Claimed) -> Result<(), DueError> {
     let now = deps.parts.clock.now();
-    let body = std::str::from_utf8(&work.due.body).unwrap_or_default();
     let sources = &Sources::load(&desk.store, now).await?;
-    let brands: &Vec<BrandId> =
-        &deps.brands.iter().filter_map(|brand| BrandId::parse(&brand.id).ok()).collect();
+    let brands = &ids(&deps.brands);
     desk.transact(|mut tx| async move {
         // First: what is decided below may plan the next look under the same key.
         if !due::finish(&mut tx, SERVICE, work).await? {
             return Err(DueError::Moved);
         }
-        if work.due.kind == DUE_SOURCE {
-            sources::look(desk, &mut tx, sources, body, brands, config, now).await?;
-        } else if let Ok(id) = body.parse::<EpisodeId>()
-            && let Some(kept) = tables::episode(&mut *tx, id).await?
-        {
-            let heard_until = sources.heard_until(kept.episode.brand(), now);
-            desk.happens(&mut tx, id, What::Tick { heard_until }, now).await?;
-        }
+        look(desk, &mut tx, &work.due, sources, brands, config, now).await?;
         Ok((tx, ()))
     })
     .await
+}
+
+/// Does what was planned for now; `brands`: those that are listened for.
+pub(crate) async fn look(
+    desk: &Desk,
+    tx: &mut Tx,
+    due: &Due,
+    sources: &Sources,
+    brands: &[BrandId],
+    config: &SourcesConfig,
+    now: Timestamp,
+) -> Result<Vec<Decision>, TableError> {
+    let body = std::str::from_utf8(&due.body).unwrap_or_default();
+    if due.kind == DUE_SOURCE {
+        return sources::look(desk, tx, sources, body, brands, config, now).await;
+    }
+    let Ok(id) = body.parse::<EpisodeId>() else { return Ok(Vec::new()) };
+    let Some(kept) = tables::episode(&mut **tx, id).await? else { return Ok(Vec::new()) };
+    let heard_until = sources.heard_until(kept.episode.brand(), now);
+    Ok(vec![desk.happens(tx, id, What::Tick { heard_until }, now).await?])
+}
+
+/// The ids of configured brands.
+pub(crate) fn ids(brands: &[Brand]) -> Vec<BrandId> {
+    brands.iter().filter_map(|brand| BrandId::parse(&brand.id).ok()).collect()
 }
 
 async fn wait(deps: &Deps, desk: &Desk) {

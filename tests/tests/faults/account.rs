@@ -49,7 +49,7 @@ pub(crate) async fn settled(cluster: &Cluster, receiver: &Receiver, mentions: u6
     let begun = tokio::time::Instant::now();
     let mut before = None;
     loop {
-        let verdicts = verdicts(cluster).await.len() as u64;
+        let verdicts = all_verdicts(cluster).await.len() as u64;
         let tallied = tallied(cluster).await;
         let cases = records(cluster, Topic::Cases).await.len();
         let now = (verdicts, tallied, cases, receiver.read(|seen| seen.bodies.len()));
@@ -66,7 +66,7 @@ pub(crate) async fn settled(cluster: &Cluster, receiver: &Receiver, mentions: u6
 }
 
 /// What sources say about themselves rides along there; everything else is a verdict.
-async fn verdicts(cluster: &Cluster) -> Vec<VerdictEvent> {
+async fn all_verdicts(cluster: &Cluster) -> Vec<VerdictEvent> {
     let all = records(cluster, Topic::Verdicts).await;
     let of_posts = all.iter().filter(|record| open::<Coverage>(record).is_none());
     of_posts.map(|record| open(record).expect("a verdict can be read")).collect()
@@ -74,7 +74,7 @@ async fn verdicts(cluster: &Cluster) -> Vec<VerdictEvent> {
 
 pub(crate) async fn one_verdict_each(cluster: &Cluster, accepted: &BTreeSet<Bytes>) {
     let mut verdicts: BTreeMap<Bytes, usize> = BTreeMap::new();
-    for verdict in verdicts(cluster).await {
+    for verdict in all_verdicts(cluster).await {
         assert!(verdict.verdict.is_some(), "a post has words to understand");
         *verdicts.entry(verdict.mention.unwrap().mention_id).or_default() += 1;
     }

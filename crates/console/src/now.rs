@@ -419,6 +419,9 @@ fn lateness(case: &Case, moment: &Moment) -> Option<i64> {
 }
 
 fn next_due(case: &Case) -> Option<i64> {
+    if case.state() == CaseState::Resolved {
+        return None;
+    }
     case.clocks.iter().filter(|c| c.state() == ClockState::Running).filter_map(|c| c.due_at_us).min()
 }
 

@@ -57,10 +57,10 @@ pub(crate) fn answer(
         };
         Some(reader.understand(scratch, &text, hint, why))
     });
-    let id = event.event_id.as_uuid().as_u128();
-    let message = VerdictEvent::from(&Classified::new(&event, verdict, now));
-    let sealed = envelope::seal(&event.event_id.to_string(), SOURCE, now, &message);
-    let mut headers = Headers::new();
+    let (event_id, mention_id) = (event.event_id, event.mention_id);
+    let message = VerdictEvent::from(Classified::new(event, verdict, now));
+    let sealed = envelope::seal(&event_id.to_string(), SOURCE, now, &message);
+    let mut headers = Headers::with_capacity(sealed.headers.len() + CARRIED.len());
     for (name, value) in sealed.headers {
         headers.push(name, value);
     }
@@ -70,7 +70,7 @@ pub(crate) fn answer(
         }
     }
     let record = Record {
-        key: contracts::id(event.mention_id.as_bytes()),
+        key: contracts::id(mention_id.as_bytes()),
         value: Some(sealed.value),
         headers,
         at: received.record.at,
@@ -79,7 +79,7 @@ pub(crate) fn answer(
         return refused(reason, "its verdict is larger than a record may be");
     }
     let partition = Some(received.position.partition.number);
-    Answer::Verdict { id, verdict: Outgoing { topic: Topic::Verdicts, partition, record } }
+    Answer::Verdict { id: event_id.as_uuid().as_u128(), verdict: Outgoing { topic: Topic::Verdicts, partition, record } }
 }
 
 /// Likes, renamed accounts and withdrawals say nothing that could be understood.

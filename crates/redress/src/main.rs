@@ -16,6 +16,11 @@ mod lines;
 mod scenario;
 mod text;
 
+/// Everything in one process allocates in bursts on many threads; what a burst needed is given back.
+#[cfg(feature = "cluster")]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 #[derive(Debug, Parser)]
 #[command(name = "redress", version, about, propagate_version = true)]
 struct Cli {
@@ -60,6 +65,10 @@ enum Command {
     /// Read a settings file as the services do, and say what is wrong
     #[cfg(feature = "cluster")]
     CheckConfig(cluster::operate::CheckConfigArgs),
+    /// Measure the pipeline, understanding and detection on this machine
+    #[cfg(feature = "cluster")]
+    #[command(subcommand)]
+    Bench(cluster::bench::Bench),
     /// Try the routing table
     #[cfg(feature = "cluster")]
     Routes(cluster::operate::RoutesArgs),
@@ -88,6 +97,8 @@ fn main() -> ExitCode {
         Command::Migrate(args) => cluster::block_on(cluster::operate::migrate(args)),
         #[cfg(feature = "cluster")]
         Command::CheckConfig(args) => cluster::operate::check_config(args),
+        #[cfg(feature = "cluster")]
+        Command::Bench(bench) => cluster::bench::run(bench),
         #[cfg(feature = "cluster")]
         Command::Routes(args) => cluster::operate::routes(args),
     };

@@ -1,9 +1,11 @@
 //! The commands that talk to services, or run them.
 
 pub(crate) mod alerts;
+pub(crate) mod bench;
 pub(crate) mod cases;
 pub(crate) mod dev;
 mod feed;
+mod local;
 pub(crate) mod operate;
 pub(crate) mod replay;
 mod wire;

@@ -31,7 +31,7 @@ const NOTE_EVERY: u64 = 20;
 A replay that was stopped goes on where it stopped; --again begins anew.")]
 pub(crate) struct ReplayArgs {
     /// A recorded file; `-` is standard input
-    #[arg(required_unless_present = "scenario", conflicts_with = "scenario")]
+    #[arg(required_unless_present = "scenario", conflicts_with = "scenario", requires = "kind")]
     file: Option<PathBuf>,
     #[command(flatten)]
     shape: Shape,
@@ -52,10 +52,10 @@ pub(crate) struct ReplayArgs {
 }
 
 /// How a recording is to be read.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub(crate) struct Shape {
     /// Its wire format, for example `x-v2`, `csv`, `bluesky-jetstream`
-    #[arg(long = "as", value_name = "KIND", required_unless_present_any = ["scenario", "source"])]
+    #[arg(long = "as", value_name = "KIND")]
     kind: Option<SourceKind>,
     /// For `csv`: which column is which field, for example `tweet_id=id,airline=brand`
     #[arg(long, value_name = "COLUMN=FIELD,...", value_delimiter = ',')]
@@ -196,7 +196,7 @@ async fn tell(args: &ReplayArgs, name: scenario::Name, client: Client) -> anyhow
     };
     let bar = wire::progress(story.len() as u64);
     let moving = bar.clone();
-    let sent = feed::send(client, "scenario", feed::tell(story), pace, move |_: &Parcel, tally: &Tally| {
+    let sent = feed::send(client, "scenario", feed::tell(story.into_arrivals()), pace, move |_: &Parcel, tally: &Tally| {
         moving.set_position(tally.records)
     })
     .await;

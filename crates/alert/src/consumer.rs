@@ -25,9 +25,9 @@ use crate::{Deps, tally};
 /// The hop's name in accounts, and the consumer group.
 pub(crate) const HOP: &str = "alert-detect";
 /// Event time is allowed to be so much behind the clock, in seconds, before silence is read as calm.
-const IDLE_GRACE_S: i64 = 90;
+pub(crate) const IDLE_GRACE_S: i64 = 90;
 /// Seconds of the clock between looks at partitions in which nothing happens.
-const IDLE_EVERY_S: i64 = 30;
+pub(crate) const IDLE_EVERY_S: i64 = 30;
 
 /// One partition that is ours.
 struct Owned {

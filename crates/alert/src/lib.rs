@@ -20,6 +20,7 @@ mod grpc;
 mod metrics;
 mod picture;
 mod reading;
+mod rehearsal;
 mod severe;
 mod step;
 mod store;
@@ -48,6 +49,7 @@ pub use config::{
     ReadingConfig, RouteConfig, SevereConfig, ThreadConfig,
 };
 pub use file::File;
+pub use rehearsal::{Rehearsal, Rehearsed};
 pub use store::{MIGRATIONS, SERVICE};
 
 /// What the service stands on. Cheap to clone; clones share.

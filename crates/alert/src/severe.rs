@@ -160,7 +160,8 @@ async fn batch(
     Ok(())
 }
 
-fn cover(picture: &Picture, record: &Received) {
+/// Tells the picture how complete a source is.
+pub(crate) fn cover(picture: &Picture, record: &Received) {
     let ce_type = record.record.headers.text(CE_TYPE);
     let Ok(coverage) = envelope::open::<Coverage>(ce_type, record.record.value.as_ref()) else { return };
     let state = CoverageState::try_from(coverage.state).unwrap_or(CoverageState::Unspecified);

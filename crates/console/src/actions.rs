@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::{Form, Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
-use contracts::alert::v1::AcknowledgeRequest;
+use contracts::alert::v1::{AcknowledgeRequest, SilenceMatcher, SilenceRequest, UnsilenceRequest};
 use contracts::response::v1::{
     AssignRequest, KeepRequest, PromiseRequest, RecordReplyRequest, ReopenRequest,
 };
@@ -16,6 +16,7 @@ use url::form_urlencoded;
 use crate::backend::Answer;
 use crate::page::Notice;
 use crate::routes::{self, Desk, id_bytes};
+use crate::silences;
 
 /// The cookie that remembers a name, so that nobody types it at night.
 const WHO: &str = "redress_who";
@@ -53,7 +54,7 @@ pub(crate) async fn acknowledge(
         note: form.note,
     };
     let answer = desk.backend.acknowledge(request).await;
-    after_alert(&desk, &id, &headers, "acknowledged", &owner, answer).await
+    after(&desk, Page::Alert(&id), &headers, "acknowledged", &owner, answer).await
 }
 
 #[derive(Debug, Deserialize)]
@@ -87,7 +88,7 @@ pub(crate) async fn resolve_alert(
         },
     };
     let answer = desk.backend.resolve_episode(request).await;
-    after_alert(&desk, &id, &headers, "ended", &by, answer).await
+    after(&desk, Page::Alert(&id), &headers, "ended", &by, answer).await
 }
 
 #[derive(Debug, Deserialize)]
@@ -116,7 +117,7 @@ pub(crate) async fn assign(
         idempotency_key: form.once,
     };
     let answer = desk.backend.assign(request).await;
-    after_case(&desk, &id, &headers, "assigned", &by, answer).await
+    after(&desk, Page::Case(&id), &headers, "assigned", &by, answer).await
 }
 
 #[derive(Debug, Deserialize)]
@@ -151,7 +152,7 @@ pub(crate) async fn reply(
         waits_for_customer: form.waits_for_customer.is_some(),
     };
     let answer = desk.backend.reply(request).await;
-    after_case(&desk, &id, &headers, "replied", &by, answer).await
+    after(&desk, Page::Case(&id), &headers, "replied", &by, answer).await
 }
 
 #[derive(Debug, Deserialize)]
@@ -179,7 +180,7 @@ pub(crate) async fn promise(
         ..PromiseRequest::default()
     };
     let answer = desk.backend.promise(request).await;
-    after_case(&desk, &id, &headers, "promised", &by, answer).await
+    after(&desk, Page::Case(&id), &headers, "promised", &by, answer).await
 }
 
 #[derive(Debug, Deserialize)]
@@ -206,7 +207,7 @@ pub(crate) async fn keep(
         ..KeepRequest::default()
     };
     let answer = desk.backend.keep(request).await;
-    after_case(&desk, &id, &headers, "kept", &who, answer).await
+    after(&desk, Page::Case(&id), &headers, "kept", &who, answer).await
 }
 
 #[derive(Debug, Deserialize)]
@@ -236,7 +237,7 @@ pub(crate) async fn resolve_case(
         idempotency_key: form.once,
     };
     let answer = desk.backend.resolve_case(request).await;
-    after_case(&desk, &id, &headers, "settled", &by, answer).await
+    after(&desk, Page::Case(&id), &headers, "settled", &by, answer).await
 }
 
 #[derive(Debug, Deserialize)]
@@ -263,7 +264,61 @@ pub(crate) async fn reopen(
         idempotency_key: form.once,
     };
     let answer = desk.backend.reopen(request).await;
-    after_case(&desk, &id, &headers, "reopened", &by, answer).await
+    after(&desk, Page::Case(&id), &headers, "reopened", &by, answer).await
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct SilenceForm {
+    #[serde(default)]
+    brand: String,
+    #[serde(default)]
+    topic: String,
+    #[serde(default)]
+    rule: String,
+    #[serde(default)]
+    subject: String,
+    duration_s: u32,
+    #[serde(default)]
+    expires_on_resolve: Option<String>,
+    by: String,
+    #[serde(default)]
+    comment: String,
+    once: String,
+}
+
+pub(crate) async fn silence(
+    State(desk): Deskref,
+    headers: HeaderMap,
+    Form(form): Form<SilenceForm>,
+) -> Response {
+    let by = name(&form.by);
+    let words = |text: &str| text.trim().to_owned();
+    let request = SilenceRequest {
+        matcher: Some(SilenceMatcher {
+            brand: words(&form.brand),
+            topic: words(&form.topic),
+            rule: words(&form.rule),
+            subject: words(&form.subject),
+        }),
+        duration_s: form.duration_s,
+        by: by.clone(),
+        comment: words(&form.comment),
+        expires_on_resolve: form.expires_on_resolve.is_some(),
+        idempotency_key: form.once,
+    };
+    let answer = desk.backend.silence(request).await;
+    after(&desk, Page::Silences, &headers, "silenced", &by, answer).await
+}
+
+pub(crate) async fn unsilence(
+    State(desk): Deskref,
+    Path(silence_id): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    let who = who(&headers);
+    let by = if who.is_empty() { "console".to_owned() } else { who.clone() };
+    let answer = desk.backend.unsilence(UnsilenceRequest { silence_id, by }).await;
+    after(&desk, Page::Silences, &headers, "unsilenced", &who, answer).await
 }
 
 /// What the page says after a form; an unknown word says nothing.
@@ -277,6 +332,8 @@ pub(crate) fn done_words(done: &str) -> Option<Notice> {
         "kept" => "Kept. Well done.",
         "settled" => "It is settled.",
         "reopened" => "It is open again.",
+        "silenced" => "New pages are held back. What was paged before is still ended as usual.",
+        "unsilenced" => "The silence is over. What it held back is looked at again.",
         _ => return None,
     };
     Some(Notice { is_trouble: false, sentence: sentence.to_owned() })
@@ -300,36 +357,45 @@ fn name(text: &str) -> String {
     text.trim().chars().filter(|c| !c.is_control()).take(NAME_CHARS_MAX).collect()
 }
 
-async fn after_alert(
-    desk: &Desk,
-    id: &str,
-    headers: &HeaderMap,
-    done: &str,
-    who: &str,
-    answer: Answer<()>,
-) -> Response {
-    match answer {
-        Ok(()) => back(&format!("/alerts/{id}?done={done}"), who),
-        Err(trouble) => {
-            let notice = Notice { is_trouble: true, sentence: trouble.sentence.clone() };
-            with_status(routes::status(&trouble), routes::draw_alert(desk, id, headers, Some(notice)).await)
+/// The page a form stood on.
+enum Page<'a> {
+    Alert(&'a str),
+    Case(&'a str),
+    Silences,
+}
+
+impl Page<'_> {
+    fn path(&self) -> String {
+        match self {
+            Self::Alert(id) => format!("/alerts/{id}"),
+            Self::Case(id) => format!("/cases/{id}"),
+            Self::Silences => "/silences".to_owned(),
+        }
+    }
+
+    async fn draw(&self, desk: &Desk, headers: &HeaderMap, notice: Notice) -> Response {
+        match self {
+            Self::Alert(id) => routes::draw_alert(desk, id, headers, Some(notice)).await,
+            Self::Case(id) => routes::draw_case(desk, id, headers, Some(notice)).await,
+            Self::Silences => silences::draw(desk, &silences::Asked::default(), headers, Some(notice)).await,
         }
     }
 }
 
-async fn after_case(
+/// Back to the page, or the page with what was refused.
+async fn after(
     desk: &Desk,
-    id: &str,
+    page: Page<'_>,
     headers: &HeaderMap,
     done: &str,
     who: &str,
     answer: Answer<()>,
 ) -> Response {
     match answer {
-        Ok(()) => back(&format!("/cases/{id}?done={done}"), who),
+        Ok(()) => back(&format!("{}?done={done}", page.path()), who),
         Err(trouble) => {
             let notice = Notice { is_trouble: true, sentence: trouble.sentence.clone() };
-            with_status(routes::status(&trouble), routes::draw_case(desk, id, headers, Some(notice)).await)
+            with_status(routes::status(&trouble), page.draw(desk, headers, notice).await)
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::backend::{Answer, Backend};
 use crate::now::hex_id;
 use crate::page::Section;
 use crate::parts;
+use crate::silences;
 use crate::when::{Moment, span};
 use crate::words;
 
@@ -257,6 +258,19 @@ fn forms(episode: &Episode, who: &str) -> Markup {
                     }
                     label { "Note" input name="note" maxlength="500" placeholder="optional"; }
                     button.primary { "I have it" }
+                }
+                details {
+                    summary { "Hold back its pages" }
+                    form method="post" action="/silences" {
+                        (parts::once())
+                        input type="hidden" name="subject" value=(episode.subject);
+                        input type="hidden" name="rule" value=(episode.rule);
+                        (silences::terms())
+                        label.check { input type="checkbox" name="expires_on_resolve" value="1" checked; "ends when this alert ends" }
+                        label { "Your name" input name="by" value=(who) required maxlength="100" autocomplete="name"; }
+                        label { "Why" input name="comment" maxlength="500" placeholder="for the others on call"; }
+                        button { "Silence it" }
+                    }
                 }
                 details {
                     summary { "It is over" }

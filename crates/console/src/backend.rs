@@ -4,7 +4,8 @@ use std::time::Duration;
 use contracts::alert::v1::alert_service_client::AlertServiceClient;
 use contracts::alert::v1::{
     AcknowledgeRequest, Decision, Episode, ExplainRequest, GetEpisodeRequest, GetEpisodeResponse,
-    ListEpisodesRequest, NowRequest, NowResponse,
+    ListEpisodesRequest, ListEpisodesResponse, ListSilencesRequest, NowRequest, NowResponse, Silence,
+    SilenceRequest, UnsilenceRequest,
 };
 use contracts::ingest::v1::ingest_service_client::IngestServiceClient;
 use contracts::ingest::v1::{Coverage, ListCoverageRequest};
@@ -72,7 +73,26 @@ impl Backend {
             limit: EPISODES_MAX,
             ..ListEpisodesRequest::default()
         };
-        Ok(ask("alert", self.alert.clone().list_episodes(request)).await?.episodes)
+        Ok(self.list_episodes(request).await?.episodes)
+    }
+
+    /// Those asked for, newest first.
+    pub(crate) async fn list_episodes(&self, request: ListEpisodesRequest) -> Answer<ListEpisodesResponse> {
+        ask("alert", self.alert.clone().list_episodes(request)).await
+    }
+
+    /// Silences, newest first; those that have ended on request.
+    pub(crate) async fn silences(&self, include_past: bool) -> Answer<Vec<Silence>> {
+        let request = ListSilencesRequest { include_past };
+        Ok(ask("alert", self.alert.clone().list_silences(request)).await?.silences)
+    }
+
+    pub(crate) async fn silence(&self, request: SilenceRequest) -> Answer<()> {
+        ask("alert", self.alert.clone().silence(request)).await.map(|_| ())
+    }
+
+    pub(crate) async fn unsilence(&self, request: UnsilenceRequest) -> Answer<()> {
+        ask("alert", self.alert.clone().unsilence(request)).await.map(|_| ())
     }
 
     pub(crate) async fn episode(&self, id: [u8; 16]) -> Answer<GetEpisodeResponse> {
@@ -97,6 +117,11 @@ impl Backend {
     pub(crate) async fn cases(&self, brand: &str) -> Answer<ListCasesResponse> {
         let request =
             ListCasesRequest { brand: brand.into(), limit: CASES_MAX, ..ListCasesRequest::default() };
+        self.list_cases(request).await
+    }
+
+    /// Those asked for, longest waiting first.
+    pub(crate) async fn list_cases(&self, request: ListCasesRequest) -> Answer<ListCasesResponse> {
         ask("response", self.response.clone().list_cases(request)).await
     }
 
@@ -108,7 +133,7 @@ impl Backend {
             limit: SETTLED_MAX,
             ..ListCasesRequest::default()
         };
-        ask("response", self.response.clone().list_cases(request)).await
+        self.list_cases(request).await
     }
 
     pub(crate) async fn case(&self, id: [u8; 16]) -> Answer<GetCaseResponse> {

@@ -12,11 +12,13 @@ mod case;
 mod config;
 mod file;
 mod guard;
+mod lists;
 mod live;
 mod now;
 mod page;
 mod parts;
 mod routes;
+mod silences;
 mod when;
 mod words;
 

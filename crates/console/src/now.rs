@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use contracts::alert::v1::{Episode, EpisodeState, NowResponse, Rising};
 use contracts::ingest::v1::{Coverage, CoverageState};
-use contracts::response::v1::{Case, ClockState, ListCasesResponse};
+use contracts::response::v1::{Case, CaseState, ClockState, ListCasesResponse};
 use maud::{Markup, html};
 use model::Timestamp;
 
@@ -167,7 +167,8 @@ fn alerts(episodes: &Answer<Vec<Episode>>, moment: &Moment) -> Markup {
     }
 }
 
-fn alert_card(episode: &Episode, moment: &Moment) -> Markup {
+/// One alert in a list.
+pub(crate) fn alert_card(episode: &Episode, moment: &Moment) -> Markup {
     let link = format!("/alerts/{}", hex_id(&episode.episode_id));
     html! {
         li.card.alert data-state=(words::episode_state(episode.state())) data-urgency=(words::urgency(episode.urgency())) {
@@ -179,10 +180,15 @@ fn alert_card(episode: &Episode, moment: &Moment) -> Markup {
             h3 { a href=(link) { span dir="auto" { (episode.title) } } }
             @if let Some(forecast) = &episode.forecast { (parts::forecast(forecast)) }
             p.meta {
-                (parts::since(moment, episode.since_us))
+                @match episode.resolved_at_us {
+                    Some(at) => span { "over " (parts::time(moment, at)) },
+                    None => (parts::since(moment, episode.since_us)),
+                }
                 span { (words::count(episode.posts, "post", "posts")) " by "
                     (words::count(episode.people, "person", "people")) }
-                @if !episode.owner.is_empty() {
+                @if episode.state() == EpisodeState::Resolved {
+                    span.owner { "lasted " (span(lasted_ms(episode))) }
+                } @else if !episode.owner.is_empty() {
                     span.owner { "in hand: " strong { (episode.owner) } }
                 } @else if !episode.silenced_by.is_empty() {
                     span.owner { "silenced" }
@@ -196,6 +202,10 @@ fn alert_card(episode: &Episode, moment: &Moment) -> Markup {
     }
 }
 
+fn lasted_ms(episode: &Episode) -> i64 {
+    episode.resolved_at_us.map_or(0, |end| (end - episode.since_us).max(0) / 1_000)
+}
+
 fn waiting(cases: &Answer<ListCasesResponse>, moment: &Moment) -> Markup {
     html! {
         section id="waiting" {
@@ -205,7 +215,7 @@ fn waiting(cases: &Answer<ListCasesResponse>, moment: &Moment) -> Markup {
                     @let waiting = waiting_cases(answer);
                     h2 { "Customers waiting " span.count { (waiting.len()) } }
                     @if waiting.is_empty() { p.none { "Nobody." } }
-                    @else { ol.rows { @for case in waiting.iter().take(WAITING_SHOWN) { (waiting_row(case, moment)) } } }
+                    @else { ol.rows { @for case in waiting.iter().take(WAITING_SHOWN) { (case_row(case, moment)) } } }
                     @let hidden = waiting.len().saturating_sub(WAITING_SHOWN);
                     @let unasked = usize::try_from(answer.total).unwrap_or(usize::MAX).saturating_sub(answer.cases.len());
                     @let others = answer.cases.len() - waiting.len();
@@ -222,7 +232,8 @@ fn waiting(cases: &Answer<ListCasesResponse>, moment: &Moment) -> Markup {
     }
 }
 
-fn waiting_row(case: &Case, moment: &Moment) -> Markup {
+/// One case in a list.
+pub(crate) fn case_row(case: &Case, moment: &Moment) -> Markup {
     let link = format!("/cases/{}", hex_id(&case.case_id));
     let said = case.messages.iter().rev().find(|m| m.side == "customer");
     html! {
@@ -233,17 +244,23 @@ fn waiting_row(case: &Case, moment: &Moment) -> Markup {
                 (parts::severity(case.severity))
                 span.dim { (case.brand) " · " (case.topic) }
                 @if case.reopened > 0 { span.tag.warn { "reopened" } }
+                @if case.won_back_at_us.is_some() { span.tag.good { "won back" } }
+                @else if case.state() == CaseState::Resolved { span.tag { "resolved" } }
             }
             @if let Some(said) = said { p.excerpt { (parts::words_of(&said.text)) } }
             p.meta {
-                @if let Some(since) = case.waiting_since_us { (parts::since(moment, since)) }
+                @match case.waiting_since_us {
+                    Some(since) => span { "waits " (parts::since(moment, since)) },
+                    None => span { (words::case_state(case.state())) " " (parts::time(moment, case.changed_at_us)) },
+                }
                 @match (lateness(case, moment), next_due(case)) {
                     (Some(late), _) => span.late { "too late by " (span(late)) },
                     (None, Some(due)) => span { "due " (moment.relative(Timestamp::from_micros(due))) },
                     (None, None) => {}
                 }
-                @if case.assignee.is_empty() { span.owner.missing { "nobody has it" } }
-                @else { span.owner { "with " strong { (case.assignee) } } }
+                @if case.assignee.is_empty() {
+                    @if case.state() != CaseState::Resolved { span.owner.missing { "nobody has it" } }
+                } @else { span.owner { "with " strong { (case.assignee) } } }
             }
         }
     }
@@ -377,6 +394,9 @@ fn waiting_cases(answer: &ListCasesResponse) -> Vec<&Case> {
 
 /// By how many milliseconds the worst clock that still matters is over; absent when none is.
 fn lateness(case: &Case, moment: &Moment) -> Option<i64> {
+    if case.state() == CaseState::Resolved {
+        return None;
+    }
     let now = moment.now.as_micros();
     case.clocks
         .iter()

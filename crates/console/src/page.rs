@@ -15,9 +15,13 @@ pub(crate) struct Section {
 pub(crate) struct Shell<'a> {
     pub(crate) title: &'a str,
     pub(crate) moment: &'a Moment,
+    /// Which of the places in the bar this is; absent for what lies behind one of them.
+    pub(crate) place: Option<Place>,
     /// Brands to choose from, the one chosen marked; empty where there is nothing to choose.
     pub(crate) brands: &'a [String],
     pub(crate) brand: &'a str,
+    /// This page without a brand chosen.
+    pub(crate) all_brands: &'a str,
     /// Where changes come from; absent for pages that do not change.
     pub(crate) live: Option<&'a str>,
     /// Redraw without scripts; only for pages on which nobody types.
@@ -33,7 +37,40 @@ pub(crate) struct Notice {
     pub(crate) sentence: String,
 }
 
-impl Shell<'_> {
+/// The pages that the bar at the top leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    Now,
+    Alerts,
+    Cases,
+    Silences,
+}
+
+impl Place {
+    const ALL: [(Self, &'static str, &'static str); 4] = [
+        (Self::Now, "/", "Now"),
+        (Self::Alerts, "/alerts", "Alerts"),
+        (Self::Cases, "/cases", "Cases"),
+        (Self::Silences, "/silences", "Silences"),
+    ];
+}
+
+impl<'a> Shell<'a> {
+    /// Around a page that neither changes by itself nor has anything to choose.
+    pub(crate) const fn plain(title: &'a str, moment: &'a Moment) -> Self {
+        Self {
+            title,
+            moment,
+            place: None,
+            brands: &[],
+            brand: "",
+            all_brands: "/",
+            live: None,
+            refresh_without_scripts: false,
+            notice: None,
+        }
+    }
+
     pub(crate) fn draw(&self, content: &Markup) -> Markup {
         html! {
             (DOCTYPE)
@@ -54,7 +91,11 @@ impl Shell<'_> {
                     a.skip href="#content" { "Skip to the content" }
                     header.top {
                         a.wordmark href="/" { span.mark aria-hidden="true" {} "Redress" }
-                        (self.brand_choice())
+                        nav.places aria-label="Pages" {
+                            @for (place, path, name) in Place::ALL {
+                                a href=(path) aria-current=[(self.place == Some(place)).then_some("page")] { (name) }
+                            }
+                        }
                         p.pulse id="pulse" {
                             span.dot aria-hidden="true" {}
                             span.pulse-words { "as of " }
@@ -65,6 +106,7 @@ impl Shell<'_> {
                         }
                     }
                     main id="content" {
+                        (self.brand_choice())
                         @if let Some(notice) = self.notice {
                             p.notice.trouble[notice.is_trouble] role="status" { (notice.sentence) }
                         }
@@ -79,9 +121,10 @@ impl Shell<'_> {
         html! {
             @if self.brands.len() > 1 || !self.brand.is_empty() {
                 nav.brands aria-label="Brand" {
-                    a href="/" aria-current=[self.brand.is_empty().then_some("page")] { "All" }
+                    a href=(self.all_brands) aria-current=[self.brand.is_empty().then_some("page")] { "All brands" }
+                    @let joint = if self.all_brands.contains('?') { '&' } else { '?' };
                     @for brand in self.brands {
-                        a href={ "/?brand=" (brand) } aria-current=[(brand == self.brand).then_some("page")] {
+                        a href={ (self.all_brands) (joint) "brand=" (brand) } aria-current=[(brand == self.brand).then_some("page")] {
                             (brand)
                         }
                     }

@@ -20,9 +20,9 @@ use crate::alert::AlertView;
 use crate::backend::{Answer, Backend, Trouble};
 use crate::case::CaseView;
 use crate::now::Picture;
-use crate::page::{Notice, Section, Shell};
+use crate::page::{Notice, Place, Section, Shell};
 use crate::when::Moment;
-use crate::{ConsoleConfig, actions, guard, live};
+use crate::{ConsoleConfig, actions, guard, lists, live, silences};
 
 /// The largest form, in bytes.
 const FORM_BYTES_MAX: usize = 64 * 1024;
@@ -83,6 +83,10 @@ pub(crate) fn router(desk: Arc<Desk>) -> Router {
     Router::new()
         .route("/", get(now_page))
         .route("/live", get(live::now))
+        .route("/alerts", get(lists::alerts))
+        .route("/cases", get(lists::cases))
+        .route("/silences", get(silences::page).post(actions::silence))
+        .route("/silences/{id}/end", post(actions::unsilence))
         .route("/alerts/{id}", get(alert_page))
         .route("/alerts/{id}/live", get(live::alert))
         .route("/alerts/{id}/acknowledge", post(actions::acknowledge))
@@ -120,7 +124,7 @@ impl Chosen {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Done {
-    done: String,
+    pub(crate) done: String,
 }
 
 async fn now_page(State(desk): State<Arc<Desk>>, Query(chosen): Query<Chosen>) -> Markup {
@@ -133,13 +137,12 @@ async fn now_page(State(desk): State<Arc<Desk>>, Query(chosen): Query<Chosen>) -
     }
     let live = if brand.is_empty() { "/live".to_owned() } else { format!("/live?brand={brand}") };
     let shell = Shell {
-        title: "Now",
-        moment: &moment,
+        place: Some(Place::Now),
         brands: &brands,
         brand: &brand,
         live: Some(&live),
         refresh_without_scripts: true,
-        notice: None,
+        ..Shell::plain("Now", &moment)
     };
     let [summary, alerts, waiting, rising, said, settled, coverage] = {
         let mut sections = picture.sections(&moment).into_iter().map(|s| s.markup);
@@ -209,31 +212,14 @@ pub(crate) async fn draw_case(
 }
 
 fn drawn(moment: &Moment, title: &str, live: &str, content: &Markup, notice: Option<Notice>) -> Response {
-    let shell = Shell {
-        title,
-        moment,
-        brands: &[],
-        brand: "",
-        live: Some(live),
-        refresh_without_scripts: false,
-        notice: notice.as_ref(),
-    };
+    let shell = Shell { live: Some(live), notice: notice.as_ref(), ..Shell::plain(title, moment) };
     shell.draw(content).into_response()
 }
 
 /// A page that says what is wrong and leads back.
 pub(crate) fn trouble_page(desk: &Desk, trouble: &Trouble) -> Response {
     let moment = desk.moment();
-    let shell = Shell {
-        title: "Trouble",
-        moment: &moment,
-        brands: &[],
-        brand: "",
-        live: None,
-        refresh_without_scripts: false,
-        notice: None,
-    };
-    let page = shell.draw(&html! {
+    let page = Shell::plain("Trouble", &moment).draw(&html! {
         section.summary data-tone="blind" {
             h1 { (trouble.sentence) }
             p.sub { span { a href="/" { "Back to what is going on now" } } }

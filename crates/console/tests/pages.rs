@@ -431,3 +431,110 @@ async fn one_brand_can_be_looked_at_alone() {
     // What is no brand's name is no brand.
     assert!(desk.page("/?brand=%22%3E%3Cscript%3E").await.contains("data-live=\"/live\""));
 }
+
+#[tokio::test]
+async fn every_page_leads_to_all_alerts_all_cases_and_silences() {
+    let desk = Desk::before(World::at(now())).await;
+    for path in
+        ["/".to_owned(), alert_path(), case_path(), "/alerts".into(), "/cases".into(), "/silences".into()]
+    {
+        let page = desk.page(&path).await;
+        for link in ["href=\"/alerts\"", "href=\"/cases\"", "href=\"/silences\""] {
+            assert!(page.contains(link), "{path} has no {link}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn alerts_that_are_over_can_be_found_again() {
+    let desk = Desk::before(World::at(now())).await;
+    let title = "Nobody could sign in for half an hour";
+    let open = desk.page("/alerts").await;
+    says(&open, "A broken guitar is about to reach thousands");
+    assert!(!words(&open).contains(title));
+    let over = desk.page("/alerts?show=over").await;
+    says(&over, title);
+    says(&over, "lasted 40 min");
+    assert!(!words(&over).contains("A broken guitar"));
+    let all = desk.page("/alerts?show=all").await;
+    says(&all, title);
+    says(&all, "A broken guitar is about to reach thousands");
+    let one_brand = desk.page("/alerts?show=all&brand=northbank").await;
+    says(&one_brand, title);
+    assert!(!words(&one_brand).contains("A broken guitar"));
+    let link = format!("/alerts/{}", model::EpisodeId::derive(&["login"]));
+    assert!(all.contains(&link));
+    desk.page(&link).await;
+}
+
+#[tokio::test]
+async fn all_cases_are_listed_a_page_at_a_time_by_state_and_by_who_has_them() {
+    let desk = Desk::before(World::at(now())).await;
+    let open = desk.page("/cases").await;
+    says(&open, "5 cases");
+    says(&open, "@davec_music");
+    assert!(!words(&open).contains("@eva_l"));
+    says(&desk.page("/cases?show=resolved").await, "@eva_l");
+    let mira = desk.page("/cases?show=all&assignee=Mira").await;
+    says(&mira, "@tom_w");
+    assert!(!words(&mira).contains("@layla"));
+    let late = desk.page("/cases?show=overdue").await;
+    says(&late, "@petrov.k");
+    assert!(!words(&late).contains("@layla"), "due in half an hour");
+
+    desk.world.with(|s| {
+        let one = s.cases[1].clone();
+        s.cases = (0..120)
+            .map(|n| contracts::response::v1::Case { customer_handle: format!("c{n:03}"), ..one.clone() })
+            .collect();
+    });
+    let mut path = "/cases".to_owned();
+    let mut seen = Vec::new();
+    loop {
+        let page = desk.page(&path).await;
+        seen.extend((0..120).filter(|n| page.contains(&format!("@c{n:03}<"))));
+        let Some(next) = page.split("rel=\"next\" href=\"").nth(1) else { break };
+        path = next.split('"').next().unwrap().replace("&amp;", "&");
+    }
+    assert_eq!(seen, (0..120).collect::<Vec<_>>(), "each once, in order");
+    let refused = desk.get("/cases?page=nonsense").await;
+    assert_eq!(refused.status(), StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn silences_can_be_seen_made_and_ended() {
+    let desk = Desk::before(World::at(now())).await;
+    let page = desk.page("/silences").await;
+    says(&page, "brand northbank topic outage");
+    says(&page, "holds back pages");
+    assert!(page.contains("fix at nine &lt;b&gt;sharp"), "what people wrote is no markup");
+    assert!(!words(&page).contains("drill"));
+    says(&desk.page("/silences?past=1").await, "drill");
+
+    let form =
+        [("brand", " acmeair "), ("duration_s", "7200"), ("by", "Mira"), ("comment", "drill"), ("once", "k")];
+    let response = desk.post("/silences", &form, &[]).await;
+    assert_eq!(response.status(), StatusCode::SEE_OTHER);
+    assert_eq!(response.headers()[LOCATION], "/silences?done=silenced");
+    assert_eq!(
+        desk.done(),
+        ["silence brand 'acmeair' topic '' rule '' subject '' for 7200 by Mira: drill, until resolved false"]
+    );
+    says(&desk.page("/silences?done=silenced").await, "New pages are held back.");
+    let response = desk.post("/silences/s-outage/end", &[], &[("cookie", "redress_who=Jo")]).await;
+    assert_eq!(response.headers()[LOCATION], "/silences?done=unsilenced");
+    assert_eq!(desk.done(), ["unsilence s-outage by Jo"]);
+
+    desk.world.with(|s| s.refuse = Some(tonic::Status::invalid_argument("a matcher with nothing set")));
+    let response = desk.post("/silences", &form, &[]).await;
+    assert_eq!(response.status(), StatusCode::BAD_REQUEST);
+    let page = response.text().await.unwrap();
+    says(&page, "That was refused: a matcher with nothing set");
+    says(&page, "brand northbank topic outage");
+
+    let alert = desk.page(&alert_path()).await;
+    says(&alert, "Hold back its pages");
+    assert!(
+        alert.contains("action=\"/silences\"") && alert.contains("name=\"subject\" value=\"thread/acmeair/")
+    );
+}

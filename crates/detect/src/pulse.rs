@@ -66,7 +66,7 @@ impl Pulse {
     /// Takes `count` events in the stretch and answers how surprising the key is now.
     pub(crate) fn beat(&mut self, count: f32, stretch: &Stretch, tuning: &Tuning) -> Beat {
         let factor = self.rhythm.factor(stretch.local_s);
-        let expected_per_s = self.level * factor;
+        let expected_per_s = self.level_before_window(tuning) * factor;
         let expected = expected_per_s * stretch.observed_s;
         let mut best = Beat { expected_per_s, ..Beat::default() };
         let mut score = f32::NEG_INFINITY;
@@ -98,6 +98,16 @@ impl Pulse {
         self.tail.learn(score, rows, stretch.now_s, tuning);
         self.learn(count, factor, &residuals, best.surprise, stretch, tuning);
         best
+    }
+
+    /// The level without what the last minutes taught: a young key's level is soon made of the very
+    /// rise that it is to be compared with.
+    fn level_before_window(&self, tuning: &Tuning) -> f32 {
+        let window = &self.branches[0];
+        let memory_s = self.age_s.min(tuning.level_days * DAY_S).max(1.0);
+        let taught = (window.seen - window.expected).max(0.0) / memory_s;
+        // What was bounded or frozen taught less than that.
+        (self.level - taught).max(self.level * 0.5)
     }
 
     /// Expected events per second at a local time.
@@ -135,7 +145,9 @@ impl Pulse {
     ) {
         let observed = stretch.observed_s;
         let memory = tuning.spread_days * DAY_S;
-        let rate = (observed / (self.age_s.min(memory) + observed)).min(1.0);
+        // The first spread, that of Poisson counts, is believed for hours: else a rise of a young key
+        // becomes its usual spread while it rises.
+        let rate = (observed / (self.age_s.clamp(SPREAD_TRUST_S, memory) + observed)).min(1.0);
         for (branch, residual) in self.branches.iter_mut().zip(residuals) {
             let bound = tuning.spread_clip
                 * tuning.spread_clip
@@ -177,6 +189,8 @@ impl Pulse {
 }
 
 const DAY_S: f32 = 86_400.0;
+/// Seconds of own observation that a first spread is worth.
+const SPREAD_TRUST_S: f32 = 6.0 * 3600.0;
 
 /// Makes the variance of a count less dependent on its size: the power 3/4, between a square root
 /// (right for Poisson counts) and none, kept the sizes of real bursts apart best; and it is two square roots.

@@ -27,10 +27,12 @@ impl DistinctSketch {
         LINEAR[self.0.count_ones() as usize]
     }
 
-    /// The share (0..1) of `other`'s things that this sketch has not seen, estimated from bits.
+    /// The share of `other`'s things that this sketch has not seen, estimated from bits; 0 to 4.
     ///
-    /// A fuller sketch hides new things behind chance collisions; the share is corrected for
-    /// that while at least a quarter of the bits are free, and is 1 (no judgement) beyond.
+    /// A fuller sketch hides new things behind chance collisions, so those it does not hide stand
+    /// for the hidden ones too (inverse probability: Cohen 2015): one thing answers 0 or more than 1,
+    /// and over many new things the mean is 1. With less than a quarter of the bits free it is 1:
+    /// no judgement.
     pub fn unseen_share(self, other: Self) -> f32 {
         let theirs = other.0.count_ones();
         let free = 64 - self.0.count_ones();
@@ -38,7 +40,7 @@ impl DistinctSketch {
             return 1.0;
         }
         let fresh = (other.0 & !self.0).count_ones() as f32 / theirs as f32;
-        (fresh * 64.0 / free as f32).min(1.0)
+        fresh * 64.0 / free as f32
     }
 
     /// The raw bits, for the wire and for snapshots.
@@ -116,5 +118,14 @@ mod tests {
         let share =
             (0..100).map(|k| seen.unseen_share(of(1000 + k * 10..1010 + k * 10))).sum::<f32>() / 100.0;
         assert!((share - 1.0).abs() < 0.1, "{share}");
+    }
+
+    #[test]
+    fn new_things_one_by_one_count_in_full_on_the_average() {
+        for known in [0, 10, 30, 60] {
+            let of_one = |k: u64| of(k * 1000..k * 1000 + known).unseen_share(of(k + 500..k + 501));
+            let mean = (0..2000).map(of_one).sum::<f32>() / 2000.0;
+            assert!((mean - 1.0).abs() < 0.1, "beside {known} known ones: {mean}");
+        }
     }
 }

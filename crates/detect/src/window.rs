@@ -12,6 +12,8 @@ pub(crate) struct Window {
 
 /// Length of an epoch, seconds; the window covers the running epoch and the one before.
 const EPOCH_S: u32 = 300;
+/// Bits from which the texts are forgotten when an epoch ends: fuller, chance hides too many new ones.
+const TEXTS_FULL: u32 = 24;
 /// Share of a post's weight that a known author's next post, or a copy of a known text, keeps.
 const REPEAT_WEIGHT: f32 = 0.01;
 
@@ -29,7 +31,8 @@ impl Window {
         known.merge(self.people[1]);
         // Within the tally: posts per author and per text. Across the window: seen before or not.
         let spread = (tally.authors.estimate().min(tally.texts.estimate()) / posts).min(1.0);
-        let fresh = spread * known.unseen_share(tally.authors).min(self.texts.unseen_share(tally.texts));
+        // Hidden behind either sketch's collisions is as good as lost, so both corrections apply.
+        let fresh = spread * known.unseen_share(tally.authors) * self.texts.unseen_share(tally.texts);
         let fold = REPEAT_WEIGHT + (1.0 - REPEAT_WEIGHT) * if saturated(tally, posts) { 1.0 } else { fresh };
         self.people[0].merge(tally.authors);
         self.texts.merge(tally.texts);
@@ -45,7 +48,7 @@ impl Window {
             _ => (self.people[1], self.counts[1]) = (DistinctSketch::default(), 0.0),
         }
         // Texts are remembered across an epoch's end until they fill the sketch.
-        if passed > 1 || self.texts.to_bits().count_ones() > 40 {
+        if passed > 1 || self.texts.to_bits().count_ones() > TEXTS_FULL {
             self.texts = DistinctSketch::default();
         }
         (self.people[0], self.counts[0]) = (DistinctSketch::default(), 0.0);

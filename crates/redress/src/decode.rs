@@ -11,7 +11,7 @@ use model::{SourceKind, TenantId, Timestamp, Transport};
 use sources::brandmatch::Matcher;
 use sources::{CsvMap, DecodeContext, Decoded, Location, StreamDecoder, to_json};
 
-use crate::lines::{Input, Refusals};
+use crate::lines::{Input, Refusals, is_broken_pipe};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -183,13 +183,6 @@ impl Counts {
         }
         Ok(())
     }
-}
-
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error
-        .chain()
-        .filter_map(|e| e.downcast_ref::<std::io::Error>())
-        .any(|e| e.kind() == ErrorKind::BrokenPipe)
 }
 
 fn now() -> Timestamp {

@@ -203,6 +203,14 @@ impl Refusals {
     }
 }
 
+/// Nobody reads what is written any more, as in `| head`: no fault.
+pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|e| e.downcast_ref::<std::io::Error>())
+        .any(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::{Cursor, Write};

@@ -47,6 +47,9 @@ enum Command {
     /// Send a recording, or a built-in story, into a running ingest
     #[cfg(feature = "cluster")]
     Replay(cluster::replay::ReplayArgs),
+    /// Say which pages, breaches and cases other rules would have made of what was heard
+    #[cfg(feature = "cluster")]
+    Backtest(cluster::backtest::BacktestArgs),
     /// What is open, who has it, and why
     #[cfg(feature = "cluster")]
     Alerts(cluster::alerts::AlertsArgs),
@@ -86,6 +89,8 @@ fn main() -> ExitCode {
         #[cfg(feature = "cluster")]
         Command::Replay(args) => cluster::block_on(cluster::replay::run(args)),
         #[cfg(feature = "cluster")]
+        Command::Backtest(args) => cluster::block_on(cluster::backtest::run(args)),
+        #[cfg(feature = "cluster")]
         Command::Alerts(args) => cluster::block_on(cluster::alerts::run(args)),
         #[cfg(feature = "cluster")]
         Command::Cases(args) => cluster::block_on(cluster::cases::run(args)),
@@ -102,8 +107,92 @@ fn main() -> ExitCode {
         #[cfg(feature = "cluster")]
         Command::Routes(args) => cluster::operate::routes(args),
     };
-    outcome.unwrap_or_else(|error| {
-        eprintln!("redress: {error:#}");
-        ExitCode::from(1)
-    })
+    match outcome {
+        Ok(code) => code,
+        Err(error) if lines::is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("redress: {error:#}");
+            ExitCode::from(1)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn every_command_is_put_together_soundly_and_has_help() {
+        Cli::command().debug_assert();
+        for command in Cli::command().get_subcommands() {
+            assert!(command.get_about().is_some(), "{}", command.get_name());
+        }
+    }
+
+    #[test]
+    fn what_scripts_rely_on_is_taken_and_wrong_usage_is_exit_code_two() {
+        let lines = [
+            ("decode --as ndjson -", true),
+            ("decode --as nosuch -", false),
+            ("detect series", true),
+            ("detect cascade --model m FILE", true),
+            ("train --task sentiment --train a --dev b --out m", true),
+            ("evaluate --model m --task topic a b --format json", true),
+            ("classify --model m -", true),
+        ];
+        #[cfg(feature = "cluster")]
+        let of_cluster = [
+            ("dev", true),
+            ("dev --scenario broken-guitar --speed 2 --exit-when-done", true),
+            ("dev --replay f --as csv --map a=id", true),
+            ("dev --replay f", false),
+            ("dev --source bluesky-jetstream --match word", true),
+            ("dev --source bluesky-jetstream", false),
+            ("replay f --as ndjson --to http://localhost:1 --speed max", true),
+            ("replay f --to http://localhost:1", false),
+            ("replay --scenario broken-guitar", true),
+            ("backtest --rules r --data d --from 2026-01-01 --to 2026-01-02T03:04:05Z", true),
+            ("backtest --rules r --data d --from noon", false),
+            ("alerts list --all --format jsonl", true),
+            ("alerts ack 0b7c6a7e-55c1-5a0e-8f5e-3d2f6f1d2a10 --owner d", true),
+            ("alerts ack x --owner d", false),
+            ("alerts silence --brand acme --for 60 --by d", true),
+            ("alerts silences", true),
+            ("alerts explain 0b7c6a7e-55c1-5a0e-8f5e-3d2f6f1d2a10", true),
+            ("alerts watch --from-start", true),
+            ("cases list --overdue", true),
+            ("cases show 0b7c6a7e-55c1-5a0e-8f5e-3d2f6f1d2a10", true),
+            ("cases promise 0b7c6a7e-55c1-5a0e-8f5e-3d2f6f1d2a10 --what w --due 2026-01-01 --by d", true),
+            ("cases promise 0b7c6a7e-55c1-5a0e-8f5e-3d2f6f1d2a10 --what w --due soon --by d", false),
+            ("report --from 2026-01-01", true),
+            ("bench pipeline --brokers a:1 --rate 5000 --format json", true),
+            ("bench pipeline --to page --rate 2000", true),
+            ("bench pipeline --rate 0", false),
+            ("bench pipeline --file f", false),
+            ("bench pipeline --file f --as ndjson", true),
+            ("bench classify --texts 100", true),
+            ("bench detect --subjects 10", true),
+            ("bench", false),
+            ("topics apply", true),
+            ("topics check", true),
+            ("migrate --check", true),
+            ("check-config f --service alert", true),
+            ("routes test --config f brand=acme topic=refund", true),
+            ("routes test --config f brand", false),
+            ("routes test --config f colour=red", false),
+        ];
+        #[cfg(not(feature = "cluster"))]
+        let of_cluster: [(&str, bool); 0] = [];
+        for (line, is_right) in lines.into_iter().chain(of_cluster) {
+            match Cli::try_parse_from(["redress"].into_iter().chain(line.split(' '))) {
+                Ok(_) => assert!(is_right, "{line}"),
+                Err(error) => {
+                    assert!(!is_right, "{line}: {error}");
+                    assert_eq!(error.exit_code(), 2, "{line}");
+                }
+            }
+        }
+    }
 }

@@ -15,6 +15,7 @@ mod grpc;
 mod hear;
 mod list;
 mod outbox;
+mod rehearsal;
 mod report;
 mod step;
 mod store;
@@ -41,6 +42,7 @@ use tokio::task::JoinSet;
 pub use config::{CasesConfig, Config, ServiceConfig, SidesConfig, TargetConfig};
 pub use consumer::HOP;
 pub use file::File;
+pub use rehearsal::Rehearsal;
 pub use store::{MIGRATIONS, SERVICE};
 
 use crate::config::Policies;

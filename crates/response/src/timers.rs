@@ -71,7 +71,7 @@ impl Timers {
     }
 
     /// Asks what is due at `now`; how many were asked.
-    async fn round(&self, now: Timestamp) -> Result<usize, TableError> {
+    pub(crate) async fn round(&self, now: Timestamp) -> Result<usize, TableError> {
         let claimed = due::claim(&self.desk.store, SERVICE, &self.member, now, LEASE, CLAIM_MAX).await?;
         for work in &claimed {
             match self.ask(work, now).await {

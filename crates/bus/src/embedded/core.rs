@@ -97,6 +97,32 @@ impl Core {
         })
     }
 
+    /// For looking only: takes no lock and writes nothing, so that another process may have the log open.
+    /// What is written later is not seen.
+    pub(super) fn open_for_reading(path: &Path) -> Result<Self, BusError> {
+        let failed = |e: rusqlite::Error| BusError::Failed {
+            doing: format!("opening the log {} for reading", path.display()),
+            cause: e.to_string(),
+        };
+        let connection = tables::open_reader(path).map_err(failed)?;
+        tables::check_version(&connection).map_err(failed)?;
+        let mut state = State::default();
+        state.topics.extend(tables::load_topics(&connection).map_err(failed)?);
+        let settings = EmbeddedSettings::default();
+        Ok(Self {
+            shared: Arc::new(Shared { state: Mutex::new(state), settings, changes: watch::Sender::new(0) }),
+            readers: Readers::Own {
+                path: path.to_owned(),
+                idle: Mutex::new(vec![connection]),
+                permits: Semaphore::new(READERS_MAX),
+            },
+            commands: None,
+            room: Arc::new(Semaphore::new(0)),
+            writer: None,
+            _lock: None,
+        })
+    }
+
     /// Waits for room for one more write.
     pub(super) async fn room(&self) -> Result<OwnedSemaphorePermit, BusError> {
         self.room.clone().acquire_owned().await.map_err(|_| stopped())

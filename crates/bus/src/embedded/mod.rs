@@ -62,6 +62,15 @@ impl EmbeddedLog {
         Ok(Self { core: Arc::new(Core::open(Some(path), settings)?) })
     }
 
+    /// Looks at the log in the file `path` as it is now, without a lock and without a change to it: it may
+    /// be open in another process. What is written later is not seen.
+    ///
+    /// # Errors
+    /// When the file is not there, cannot be read, or is of another version.
+    pub fn look(path: &Path) -> Result<Arc<dyn Reader>, BusError> {
+        Ok(Arc::new(LogReader { core: Arc::new(Core::open_for_reading(path)?) }))
+    }
+
     /// A log that is gone when its last handle is.
     ///
     /// # Errors

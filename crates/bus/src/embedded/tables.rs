@@ -68,15 +68,27 @@ pub(super) fn open_writer(path: Option<&std::path::Path>) -> Result<Connection, 
     connection.pragma_update(None, "synchronous", "NORMAL")?;
     connection.pragma_update(None, "journal_size_limit", 64 << 20)?;
     connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
-    let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    if version != 0 && version != TABLES_VERSION {
-        return Err(rusqlite::Error::ToSqlConversionFailure(
-            format!("its tables are of version {version}, this program knows {TABLES_VERSION}").into(),
-        ));
+    if version_of(&connection)? != 0 {
+        check_version(&connection)?;
     }
     connection.execute_batch(TABLES)?;
     connection.pragma_update(None, "user_version", TABLES_VERSION)?;
     Ok(connection)
+}
+
+fn version_of(connection: &Connection) -> Result<i64, rusqlite::Error> {
+    connection.pragma_query_value(None, "user_version", |row| row.get(0))
+}
+
+/// Fails when the tables are not of the version that this program knows.
+pub(super) fn check_version(connection: &Connection) -> Result<(), rusqlite::Error> {
+    let version = version_of(connection)?;
+    if version == TABLES_VERSION {
+        return Ok(());
+    }
+    Err(rusqlite::Error::ToSqlConversionFailure(
+        format!("its tables are of version {version}, this program knows {TABLES_VERSION}").into(),
+    ))
 }
 
 /// Opens for reading only.

@@ -26,6 +26,10 @@ pub struct State {
     pub episodes: Vec<alert::Episode>,
     /// All of them.
     pub cases: Vec<response::Case>,
+    /// In force and past.
+    pub silences: Vec<alert::Silence>,
+    /// When the story is told.
+    pub now_us: i64,
     /// One per connector.
     pub coverage: Vec<ingest::Coverage>,
     /// One line per change asked for.
@@ -101,6 +105,17 @@ impl World {
     }
 }
 
+/// A page of a list; a token is the place it begins at.
+fn page_of<T>(found: Vec<T>, limit: u32, token: &str) -> Result<(Vec<T>, String), Status> {
+    let from: usize = match token {
+        "" => 0,
+        token => token.parse().map_err(|_| Status::invalid_argument("page_token: is none of ours"))?,
+    };
+    let to = from + limit as usize;
+    let next = if found.len() > to { to.to_string() } else { String::new() };
+    Ok((found.into_iter().skip(from).take(limit as usize).collect(), next))
+}
+
 /// The episode of the story.
 pub fn episode_id() -> EpisodeId {
     EpisodeId::derive(&["guitar"])
@@ -117,12 +132,18 @@ impl AlertService for World {
         &self,
         request: Request<alert::ListEpisodesRequest>,
     ) -> Result<Response<alert::ListEpisodesResponse>, Status> {
-        let brand = request.into_inner().brand;
-        let episodes = self.with(|s| {
-            let open = s.episodes.iter().filter(|e| e.state() != alert::EpisodeState::Resolved);
-            open.filter(|e| brand.is_empty() || e.brand == brand).cloned().collect()
+        let r = request.into_inner();
+        let wanted: Vec<_> = r.states().collect();
+        let is_wanted = |e: &&alert::Episode| match wanted.is_empty() {
+            true => e.state() != alert::EpisodeState::Resolved,
+            false => wanted.contains(&e.state()),
+        };
+        let found: Vec<_> = self.with(|s| {
+            let found = s.episodes.iter().filter(is_wanted);
+            found.filter(|e| r.brand.is_empty() || e.brand == r.brand).cloned().collect()
         });
-        Ok(Response::new(alert::ListEpisodesResponse { episodes, next_page_token: String::new() }))
+        let (episodes, next_page_token) = page_of(found, r.limit, &r.page_token)?;
+        Ok(Response::new(alert::ListEpisodesResponse { episodes, next_page_token }))
     }
 
     async fn get_episode(
@@ -204,23 +225,34 @@ impl AlertService for World {
 
     async fn silence(
         &self,
-        _: Request<alert::SilenceRequest>,
+        request: Request<alert::SilenceRequest>,
     ) -> Result<Response<alert::SilenceReply>, Status> {
-        Err(Status::unimplemented("not on any page"))
+        let r = request.into_inner();
+        let m = r.matcher.clone().unwrap_or_default();
+        self.did(format!(
+            "silence brand '{}' topic '{}' rule '{}' subject '{}' for {} by {}: {}, until resolved {}",
+            m.brand, m.topic, m.rule, m.subject, r.duration_s, r.by, r.comment, r.expires_on_resolve
+        ))?;
+        Ok(Response::new(alert::SilenceReply::default()))
     }
 
     async fn unsilence(
         &self,
-        _: Request<alert::UnsilenceRequest>,
+        request: Request<alert::UnsilenceRequest>,
     ) -> Result<Response<alert::SilenceReply>, Status> {
-        Err(Status::unimplemented("not on any page"))
+        let r = request.into_inner();
+        self.did(format!("unsilence {} by {}", r.silence_id, r.by))?;
+        Ok(Response::new(alert::SilenceReply::default()))
     }
 
     async fn list_silences(
         &self,
-        _: Request<alert::ListSilencesRequest>,
+        request: Request<alert::ListSilencesRequest>,
     ) -> Result<Response<alert::ListSilencesResponse>, Status> {
-        Err(Status::unimplemented("not on any page"))
+        let past = request.into_inner().include_past;
+        let silences =
+            self.with(|s| s.silences.iter().filter(|x| past || x.ends_at_us > s.now_us).cloned().collect());
+        Ok(Response::new(alert::ListSilencesResponse { silences }))
     }
 
     async fn explain(
@@ -275,14 +307,22 @@ impl ResponseService for World {
         request: Request<response::ListCasesRequest>,
     ) -> Result<Response<response::ListCasesResponse>, Status> {
         let r = request.into_inner();
-        let is_resolved = r.states().any(|s| s == response::CaseState::Resolved);
-        let cases: Vec<_> = self.with(|s| {
-            let found =
-                s.cases.iter().filter(|c| (c.state() == response::CaseState::Resolved) == is_resolved);
-            found.filter(|c| r.brand.is_empty() || c.brand == r.brand).cloned().collect()
+        let wanted: Vec<_> = r.states().collect();
+        let is_wanted = |c: &&response::Case| match wanted.is_empty() {
+            true => c.state() != response::CaseState::Resolved,
+            false => wanted.contains(&c.state()),
+        };
+        let found: Vec<_> = self.with(|s| {
+            let found = s.cases.iter().filter(is_wanted);
+            let found = found.filter(|c| r.brand.is_empty() || c.brand == r.brand);
+            let found = found.filter(|c| r.assignee.is_empty() || c.assignee == r.assignee);
+            let is_late =
+                |c: &response::Case| c.clocks.iter().filter_map(|k| k.due_at_us).any(|at| at < s.now_us);
+            found.filter(|c| !r.overdue_only || is_late(c)).cloned().collect()
         });
-        let total = cases.len() as u64;
-        Ok(Response::new(response::ListCasesResponse { cases, next_page_token: String::new(), total }))
+        let total = found.len() as u64;
+        let (cases, next_page_token) = page_of(found, r.limit, &r.page_token)?;
+        Ok(Response::new(response::ListCasesResponse { cases, next_page_token, total }))
     }
 
     async fn get_case(
@@ -500,6 +540,32 @@ fn story(now: Timestamp) -> State {
         ack_expires_at_us: Some(ago(-25)),
         ..thread.clone()
     };
+    let over = alert::Episode {
+        episode_id: contracts::id(EpisodeId::derive(&["login"]).as_bytes()),
+        brand: "northbank".into(),
+        subject: "topic/northbank/app-login".into(),
+        topic: "app-login".into(),
+        state: alert::EpisodeState::Resolved.into(),
+        title: "Nobody could sign in for half an hour".into(),
+        since_us: ago(600),
+        resolved_at_us: Some(ago(560)),
+        owner: String::new(),
+        ack_expires_at_us: None,
+        ..delays.clone()
+    };
+    let silence = |id: &str, brand: &str, topic: &str, from: i64, to: i64, comment: &str| alert::Silence {
+        silence_id: id.into(),
+        matcher: Some(alert::SilenceMatcher {
+            brand: brand.into(),
+            topic: topic.into(),
+            ..alert::SilenceMatcher::default()
+        }),
+        starts_at_us: ago(from),
+        ends_at_us: ago(to),
+        created_by: "Mira".into(),
+        comment: comment.into(),
+        expires_on_resolve: false,
+    };
     let rising = |topic: &str, brand: &str, surprise: f64, posts: u64, words: &str| alert::Rising {
         subject: format!("topic/{brand}/{topic}"),
         brand: brand.into(),
@@ -541,7 +607,12 @@ fn story(now: Timestamp) -> State {
             complaints_last_hour: 187,
             posts_total: 48_310,
         },
-        episodes: vec![thread, delays],
+        episodes: vec![thread, delays, over],
+        silences: vec![
+            silence("s-outage", "northbank", "outage", 30, -90, "known, fix at nine <b>sharp</b>"),
+            silence("s-old", "acmeair", "", 2_000, 1_500, "drill"),
+        ],
+        now_us: now.as_micros(),
         cases: cases(now),
         coverage: vec![
             source("bluesky", ingest::CoverageState::Live, ago(600), ""),

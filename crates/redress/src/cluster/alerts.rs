@@ -2,15 +2,18 @@
 
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use contracts::alert::v1::alert_service_client::AlertServiceClient;
 use contracts::alert::v1::{
-    AcknowledgeRequest, Decision, Episode, EpisodeState, ExplainRequest, ListEpisodesRequest, ResolveRequest,
-    SilenceMatcher, SilenceRequest, WatchRequest, WatchResponse,
+    AcknowledgeRequest, Decision, Episode, EpisodeEvent, EpisodeState, ExplainRequest, ListEpisodesRequest,
+    ListSilencesRequest, ResolveRequest, Silence, SilenceMatcher, SilenceRequest, UnsilenceRequest,
+    WatchRequest,
 };
 use runtime::net::Link;
 
-use super::wire::{self, Format, Peer, cut, id, id_text, refused, time};
+use super::follow::follow;
+use super::wire::{self, Format, Id, Peer, cut, id_text, refused, time, word};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -44,7 +47,8 @@ enum Alerts {
     },
     /// Take an episode: stops escalation and repeats until it expires
     Ack {
-        episode: String,
+        /// Its id, as `list` shows it
+        episode: Id,
         /// Who takes it
         #[arg(long, env = "USER")]
         owner: String,
@@ -56,7 +60,8 @@ enum Alerts {
     },
     /// End an episode
     Resolve {
-        episode: String,
+        /// Its id, as `list` shows it
+        episode: Id,
         #[arg(long, env = "USER")]
         by: String,
         #[arg(long, default_value = "")]
@@ -83,6 +88,19 @@ enum Alerts {
         #[arg(long, default_value = "")]
         comment: String,
     },
+    /// End a silence: what it held back is looked at again
+    Unsilence {
+        /// Its id, as `silences` shows it
+        silence: String,
+        #[arg(long, env = "USER")]
+        by: String,
+    },
+    /// List silences
+    Silences {
+        /// Those that have ended too
+        #[arg(long)]
+        ended: bool,
+    },
     /// Follow every change, without a gap: after a lost connection it goes on where it stopped
     Watch {
         #[arg(long, default_value = "")]
@@ -92,13 +110,16 @@ enum Alerts {
         from_start: bool,
     },
     /// Say why an episode opened, grew, was or was not paged
-    Explain { episode: String },
+    Explain {
+        /// Its id, as `list` shows it
+        episode: Id,
+    },
 }
 
 const HEADINGS: [&str; 7] = ["EPISODE", "STATE", "BRAND", "SINCE", "PEOPLE", "OWNER", "WHAT"];
 
 fn row(e: &Episode) -> Vec<String> {
-    let state = e.state().as_str_name().trim_start_matches("EPISODE_STATE_").to_lowercase();
+    let state = word(e.state().as_str_name(), "EPISODE_STATE_");
     vec![
         id_text(&e.episode_id),
         state,
@@ -110,21 +131,51 @@ fn row(e: &Episode) -> Vec<String> {
     ]
 }
 
+const SILENCE_HEADINGS: [&str; 6] = ["SILENCE", "FROM", "UNTIL", "BY", "HOLDS BACK", "COMMENT"];
+
+fn silence_row(s: &Silence) -> Vec<String> {
+    let matcher = s.matcher.clone().unwrap_or_default();
+    let parts = [
+        ("brand", matcher.brand),
+        ("topic", matcher.topic),
+        ("rule", matcher.rule),
+        ("subject", matcher.subject),
+    ];
+    let what: Vec<String> =
+        parts.into_iter().filter(|(_, v)| !v.is_empty()).map(|(name, v)| format!("{name}={v}")).collect();
+    vec![
+        s.silence_id.clone(),
+        time(s.starts_at_us),
+        time(s.ends_at_us),
+        s.created_by.clone(),
+        what.join(" "),
+        cut(&s.comment, 60),
+    ]
+}
+
+fn write_silence(format: Format, silence: Option<Silence>) -> anyhow::Result<()> {
+    let silence = silence.context("the service answered without a silence")?;
+    wire::write_one(format, &silence, &SILENCE_HEADINGS, silence_row)
+}
+
 /// Runs `redress alerts`.
 ///
 /// # Errors
 /// When the service refuses or cannot be reached.
 pub(crate) async fn run(args: AlertsArgs) -> anyhow::Result<ExitCode> {
     let mut client = AlertServiceClient::new(args.peer.link(&args.to)?);
-    let format = args.peer.format;
-    let one = |episode: Option<Episode>| wire::write(format, &Vec::from_iter(episode), &HEADINGS, row);
+    let format = args.peer.format();
+    let one = |episode: Option<Episode>| {
+        let episode = episode.context("the service answered without an episode")?;
+        wire::write_one(format, &episode, &HEADINGS, row)
+    };
     match args.command {
         Alerts::List { brand, all, limit } => {
             list(&mut client, format, brand.unwrap_or_default(), all, limit).await?
         }
         Alerts::Ack { episode, owner, expires_in, note } => {
             let request = AcknowledgeRequest {
-                episode_id: id(&episode)?.into(),
+                episode_id: episode.bytes(),
                 owner,
                 expires_in_s: expires_in,
                 note,
@@ -133,13 +184,8 @@ pub(crate) async fn run(args: AlertsArgs) -> anyhow::Result<ExitCode> {
             one(client.acknowledge(request).await.map_err(refused)?.into_inner().episode)?;
         }
         Alerts::Resolve { episode, by, note, useful } => {
-            let request = ResolveRequest {
-                episode_id: id(&episode)?.into(),
-                by,
-                note,
-                useful,
-                ..ResolveRequest::default()
-            };
+            let request =
+                ResolveRequest { episode_id: episode.bytes(), by, note, useful, ..ResolveRequest::default() };
             one(client.resolve(request).await.map_err(refused)?.into_inner().episode)?;
         }
         Alerts::Silence { brand, topic, rule, subject, seconds, by, comment } => {
@@ -151,13 +197,19 @@ pub(crate) async fn run(args: AlertsArgs) -> anyhow::Result<ExitCode> {
                 comment,
                 ..SilenceRequest::default()
             };
-            let silence = client.silence(request).await.map_err(refused)?.into_inner().silence;
-            wire::write(format, &Vec::from_iter(silence), &["SILENCE", "UNTIL", "BY"], |s| {
-                vec![s.silence_id.clone(), time(s.ends_at_us), s.created_by.clone()]
-            })?;
+            write_silence(format, client.silence(request).await.map_err(refused)?.into_inner().silence)?;
+        }
+        Alerts::Unsilence { silence, by } => {
+            let request = UnsilenceRequest { silence_id: silence, by };
+            write_silence(format, client.unsilence(request).await.map_err(refused)?.into_inner().silence)?;
+        }
+        Alerts::Silences { ended } => {
+            let request = ListSilencesRequest { include_past: ended };
+            let answer = client.list_silences(request).await.map_err(refused)?.into_inner();
+            wire::write(format, &answer.silences, &SILENCE_HEADINGS, silence_row)?;
         }
         Alerts::Explain { episode } => {
-            let request = ExplainRequest { episode_id: id(&episode)?.into() };
+            let request = ExplainRequest { episode_id: episode.bytes() };
             let answer = client.explain(request).await.map_err(refused)?.into_inner();
             wire::write(format, &answer.decisions, &["AT", "DECIDED", "BECAUSE"], |d: &Decision| {
                 vec![
@@ -210,34 +262,18 @@ async fn watch(
     brand: String,
     from_start: bool,
 ) -> anyhow::Result<()> {
-    let mut resume_token = String::new();
-    loop {
-        let request = WatchRequest { resume_token: resume_token.clone(), from_start, brand: brand.clone() };
-        let mut changes = client.watch(request).await.map_err(refused)?.into_inner();
-        loop {
-            match changes.message().await {
-                Ok(Some(WatchResponse { event: Some(event), resume_token: token })) => {
-                    resume_token = token;
-                    match format {
-                        Format::Table => {
-                            let change = event
-                                .change()
-                                .as_str_name()
-                                .trim_start_matches("EPISODE_CHANGE_")
-                                .to_lowercase();
-                            let title = event.episode.as_ref().map(|e| e.title.clone()).unwrap_or_default();
-                            let reason = event.reason.as_ref().map(|r| r.text.clone()).unwrap_or_default();
-                            println!("{}  {change}: {title} ({reason})", time(event.at_us));
-                        }
-                        Format::Json | Format::Jsonl => println!("{}", contracts::json::readable(&event)),
-                    }
-                }
-                Ok(Some(_)) => {}
-                Ok(None) => return Ok(()),
-                // A slow reader is let go and comes back where it stopped.
-                Err(status) if status.code() == tonic::Code::Aborted => break,
-                Err(status) => return Err(refused(status)),
-            }
+    let open = async |resume_token| {
+        let request = WatchRequest { resume_token, from_start, brand: brand.clone() };
+        Ok(client.watch(request).await?.into_inner())
+    };
+    follow(open, async |event: EpisodeEvent| {
+        if format != Format::Table {
+            return wire::line(&contracts::json::readable(&event).to_string());
         }
-    }
+        let change = word(event.change().as_str_name(), "EPISODE_CHANGE_").replace('_', " ");
+        let title = event.episode.map(|episode| episode.title).unwrap_or_default();
+        let reason = event.reason.map(|reason| reason.text).unwrap_or_default();
+        wire::line(&format!("{}  {change}: {title} ({reason})", time(event.at_us)))
+    })
+    .await
 }

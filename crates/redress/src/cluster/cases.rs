@@ -7,12 +7,13 @@ use clap::{Args, Subcommand};
 use contracts::response::v1::response_service_client::ResponseServiceClient;
 use contracts::response::v1::{
     AssignRequest, Case, CaseEvent, CaseState, GetCaseRequest, KeepRequest, ListCasesRequest, PromiseRequest,
-    RecordReplyRequest, ReopenRequest, ReportRequest, ResolveRequest, WatchRequest, WatchResponse,
+    RecordReplyRequest, ReopenRequest, ReportRequest, ResolveRequest, WatchRequest,
 };
 use model::Timestamp;
 use runtime::net::Link;
 
-use super::wire::{self, Format, Peer, cut, id, id_text, refused, time};
+use super::follow::follow;
+use super::wire::{self, Format, Id, Peer, cut, id_text, refused, time, word};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -60,10 +61,14 @@ enum Cases {
         limit: u32,
     },
     /// Show one case with its clocks, promises and history
-    Show { case: String },
+    Show {
+        /// Its id, as `list` shows it
+        case: Id,
+    },
     /// Give it to somebody; an empty assignee takes it back
     Assign {
-        case: String,
+        /// Its id, as `list` shows it
+        case: Id,
         #[arg(long)]
         assignee: String,
         #[arg(long, env = "USER")]
@@ -71,7 +76,8 @@ enum Cases {
     },
     /// Record an answer given where Redress cannot see it
     Reply {
-        case: String,
+        /// Its id, as `list` shows it
+        case: Id,
         #[arg(long)]
         text: String,
         #[arg(long, env = "USER")]
@@ -85,12 +91,13 @@ enum Cases {
     },
     /// Record a promise
     Promise {
-        case: String,
+        /// Its id, as `list` shows it
+        case: Id,
         #[arg(long)]
         what: String,
-        /// RFC 3339
-        #[arg(long)]
-        due: String,
+        /// By when: RFC 3339, or a date (its first moment, UTC)
+        #[arg(long, value_name = "TIME", value_parser = wire::moment)]
+        due: Timestamp,
         /// Who has to keep it
         #[arg(long, default_value = "")]
         owner: String,
@@ -98,12 +105,14 @@ enum Cases {
         by: String,
         /// The open promise this one replaces
         #[arg(long)]
-        replaces: Option<String>,
+        replaces: Option<Id>,
     },
     /// Record that a promise was kept
     Keep {
-        case: String,
-        promise: String,
+        /// Its id, as `list` shows it
+        case: Id,
+        /// Its id, as `show` shows it
+        promise: Id,
         #[arg(long, default_value = "")]
         evidence: String,
         #[arg(long, env = "USER")]
@@ -111,7 +120,8 @@ enum Cases {
     },
     /// End the matter
     Resolve {
-        case: String,
+        /// Its id, as `list` shows it
+        case: Id,
         #[arg(long, default_value = "")]
         note: String,
         #[arg(long, default_value = "")]
@@ -121,7 +131,8 @@ enum Cases {
     },
     /// Take it up again
     Reopen {
-        case: String,
+        /// Its id, as `list` shows it
+        case: Id,
         #[arg(long, default_value = "")]
         note: String,
         #[arg(long, env = "USER")]
@@ -139,7 +150,7 @@ enum Cases {
 const HEADINGS: [&str; 7] = ["CASE", "STATE", "BRAND", "CUSTOMER", "WAITING SINCE", "ASSIGNEE", "ABOUT"];
 
 fn row(c: &Case) -> Vec<String> {
-    let state = c.state().as_str_name().trim_start_matches("CASE_STATE_").to_lowercase();
+    let state = word(c.state().as_str_name(), "CASE_STATE_");
     let customer = if c.customer_handle.is_empty() { &c.customer_key } else { &c.customer_handle };
     let said = c.messages.first().map(|m| cut(&m.text, 50)).unwrap_or_default();
     let waiting = c.waiting_since_us.map(time).unwrap_or_default();
@@ -153,8 +164,7 @@ fn row(c: &Case) -> Vec<String> {
 /// When the service refuses or cannot be reached.
 pub(crate) async fn run(args: CasesArgs) -> anyhow::Result<ExitCode> {
     let mut client = args.at.client()?;
-    let format = args.at.peer.format;
-    let case_id = |text: &str| id(text).map(bytes::Bytes::from);
+    let format = args.at.peer.format();
     let changed = match args.command {
         Cases::List { brand, assignee, overdue, all, limit } => {
             let states = if all {
@@ -176,7 +186,7 @@ pub(crate) async fn run(args: CasesArgs) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::SUCCESS);
         }
         Cases::Show { case } => {
-            show(&mut client, format, case_id(&case)?).await?;
+            show(&mut client, format, case.bytes()).await?;
             return Ok(ExitCode::SUCCESS);
         }
         Cases::Watch { brand, from_start } => {
@@ -184,13 +194,12 @@ pub(crate) async fn run(args: CasesArgs) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::SUCCESS);
         }
         Cases::Assign { case, assignee, by } => {
-            let request =
-                AssignRequest { case_id: case_id(&case)?, assignee, by, ..AssignRequest::default() };
+            let request = AssignRequest { case_id: case.bytes(), assignee, by, ..AssignRequest::default() };
             client.assign(request).await
         }
         Cases::Reply { case, text, by, public, waits_for_customer } => {
             let request = RecordReplyRequest {
-                case_id: case_id(&case)?,
+                case_id: case.bytes(),
                 by,
                 text,
                 is_public: public,
@@ -200,10 +209,9 @@ pub(crate) async fn run(args: CasesArgs) -> anyhow::Result<ExitCode> {
             client.record_reply(request).await
         }
         Cases::Promise { case, what, due, owner, by, replaces } => {
-            let due = Timestamp::parse_rfc3339(&due).context("--due")?;
-            let replaces = replaces.as_deref().map(case_id).transpose()?.unwrap_or_default();
+            let replaces = replaces.map(|id| id.bytes()).unwrap_or_default();
             let request = PromiseRequest {
-                case_id: case_id(&case)?,
+                case_id: case.bytes(),
                 by,
                 what,
                 owner,
@@ -215,8 +223,8 @@ pub(crate) async fn run(args: CasesArgs) -> anyhow::Result<ExitCode> {
         }
         Cases::Keep { case, promise, evidence, by } => {
             let request = KeepRequest {
-                case_id: case_id(&case)?,
-                promise_id: case_id(&promise)?,
+                case_id: case.bytes(),
+                promise_id: promise.bytes(),
                 by,
                 evidence,
                 ..KeepRequest::default()
@@ -224,22 +232,17 @@ pub(crate) async fn run(args: CasesArgs) -> anyhow::Result<ExitCode> {
             client.keep(request).await
         }
         Cases::Resolve { case, note, root_cause, by } => {
-            let request = ResolveRequest {
-                case_id: case_id(&case)?,
-                by,
-                note,
-                root_cause,
-                ..ResolveRequest::default()
-            };
+            let request =
+                ResolveRequest { case_id: case.bytes(), by, note, root_cause, ..ResolveRequest::default() };
             client.resolve(request).await
         }
         Cases::Reopen { case, note, by } => {
-            let request = ReopenRequest { case_id: case_id(&case)?, by, note, ..ReopenRequest::default() };
+            let request = ReopenRequest { case_id: case.bytes(), by, note, ..ReopenRequest::default() };
             client.reopen(request).await
         }
     };
-    let case = changed.map_err(refused)?.into_inner().case;
-    wire::write(format, &Vec::from_iter(case), &HEADINGS, row)?;
+    let case = changed.map_err(refused)?.into_inner().case.context("the service answered without a case")?;
+    wire::write_one(format, &case, &HEADINGS, row)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -268,48 +271,44 @@ async fn show(
     case_id: bytes::Bytes,
 ) -> anyhow::Result<()> {
     let answer = client.get_case(GetCaseRequest { case_id }).await.map_err(refused)?.into_inner();
-    let case = Vec::from_iter(answer.case);
+    let case = answer.case.context("the service answered without a case")?;
+    wire::write_one(format, &case, &HEADINGS, row)?;
     if format != Format::Table {
-        return wire::write(format, &case, &HEADINGS, row);
+        return Ok(());
     }
-    wire::write(format, &case, &HEADINGS, row)?;
-    for case in &case {
-        println!();
-        let clocks: Vec<Vec<String>> = case
-            .clocks
-            .iter()
-            .map(|c| {
-                let word = |name: &str, prefix: &str| {
-                    name.trim_start_matches(prefix).to_lowercase().replace('_', " ")
-                };
-                vec![
-                    word(c.kind().as_str_name(), "CLOCK_KIND_"),
-                    word(c.side().as_str_name(), "CLOCK_SIDE_"),
-                    word(c.state().as_str_name(), "CLOCK_STATE_"),
-                    c.due_at_us.map(time).unwrap_or_default(),
-                ]
-            })
-            .collect();
-        wire::table(&["CLOCK", "WHOSE", "STATE", "DUE"], &clocks);
-        for p in &case.promises {
-            let state = p.state().as_str_name().trim_start_matches("PROMISE_STATE_").to_lowercase();
-            println!(
-                "promise {} ({state}): {} by {}, due {}",
-                id_text(&p.promise_id),
-                p.what,
-                p.owner,
-                time(p.due_at_us)
-            );
-        }
+    let words = |name: &str, prefix: &str| word(name, prefix).replace('_', " ");
+    let clocks: Vec<Vec<String>> = case
+        .clocks
+        .iter()
+        .map(|c| {
+            vec![
+                words(c.kind().as_str_name(), "CLOCK_KIND_"),
+                words(c.side().as_str_name(), "CLOCK_SIDE_"),
+                words(c.state().as_str_name(), "CLOCK_STATE_"),
+                c.due_at_us.map(time).unwrap_or_default(),
+            ]
+        })
+        .collect();
+    wire::line("")?;
+    wire::table(&["CLOCK", "WHOSE", "STATE", "DUE"], &clocks)?;
+    for p in &case.promises {
+        let state = word(p.state().as_str_name(), "PROMISE_STATE_");
+        wire::line(&format!(
+            "promise {} ({state}): {} by {}, due {}",
+            id_text(&p.promise_id),
+            p.what,
+            p.owner,
+            time(p.due_at_us)
+        ))?;
     }
-    println!();
+    wire::line("")?;
     wire::write(format, &answer.history, &["AT", "WHAT", "BY", "BECAUSE"], |e: &CaseEvent| {
         vec![time(e.at_us), change(e), e.by.clone(), cut(&e.reason, 80)]
     })
 }
 
 fn change(event: &CaseEvent) -> String {
-    event.change().as_str_name().trim_start_matches("CASE_CHANGE_").to_lowercase().replace('_', " ")
+    word(event.change().as_str_name(), "CASE_CHANGE_").replace('_', " ")
 }
 
 async fn watch(
@@ -318,28 +317,17 @@ async fn watch(
     brand: String,
     from_start: bool,
 ) -> anyhow::Result<()> {
-    let mut resume_token = String::new();
-    loop {
-        let request = WatchRequest { resume_token: resume_token.clone(), from_start, brand: brand.clone() };
-        let mut changes = client.watch(request).await.map_err(refused)?.into_inner();
-        loop {
-            match changes.message().await {
-                Ok(Some(WatchResponse { event: Some(event), resume_token: token })) => {
-                    resume_token = token;
-                    match format {
-                        Format::Table => {
-                            println!("{}  {}: {}", time(event.at_us), change(&event), event.reason)
-                        }
-                        Format::Json | Format::Jsonl => println!("{}", contracts::json::readable(&event)),
-                    }
-                }
-                Ok(Some(_)) => {}
-                Ok(None) => return Ok(()),
-                Err(status) if status.code() == tonic::Code::Aborted => break,
-                Err(status) => return Err(refused(status)),
-            }
-        }
-    }
+    let open = async |resume_token| {
+        let request = WatchRequest { resume_token, from_start, brand: brand.clone() };
+        Ok(client.watch(request).await?.into_inner())
+    };
+    follow(open, async |event: CaseEvent| {
+        wire::line(&match format {
+            Format::Table => format!("{}  {}: {}", time(event.at_us), change(&event), event.reason),
+            Format::Json | Format::Jsonl => contracts::json::readable(&event).to_string(),
+        })
+    })
+    .await
 }
 
 #[derive(Debug, Args)]
@@ -351,12 +339,12 @@ pub(crate) struct ReportArgs {
     /// Only this brand
     #[arg(long, default_value = "")]
     brand: String,
-    /// From this time on (RFC 3339)
-    #[arg(long)]
-    from: Option<String>,
+    /// From this time on: RFC 3339, or a date (its first moment, UTC)
+    #[arg(long, value_name = "TIME", value_parser = wire::moment)]
+    from: Option<Timestamp>,
     /// Until before this time
-    #[arg(long)]
-    until: Option<String>,
+    #[arg(long, value_name = "TIME", value_parser = wire::moment)]
+    until: Option<Timestamp>,
 }
 
 /// Runs `redress report`.
@@ -364,19 +352,14 @@ pub(crate) struct ReportArgs {
 /// # Errors
 /// When the service refuses or cannot be reached.
 pub(crate) async fn report(args: ReportArgs) -> anyhow::Result<ExitCode> {
-    let instant = |text: &Option<String>| match text {
-        Some(text) => Timestamp::parse_rfc3339(text).map(Timestamp::as_micros),
-        None => Ok(0),
-    };
-    let request = ReportRequest {
-        brand: args.brand.clone(),
-        from_us: instant(&args.from).context("--from")?,
-        to_us: instant(&args.until).context("--until")?,
-    };
+    let instant = |at: Option<Timestamp>| at.map_or(0, Timestamp::as_micros);
+    let request =
+        ReportRequest { brand: args.brand.clone(), from_us: instant(args.from), to_us: instant(args.until) };
     let report = args.at.client()?.report(request).await.map_err(refused)?.into_inner();
     let headings = ["", ""];
-    if args.at.peer.format != Format::Table {
-        wire::write(args.at.peer.format, &[report], &headings, |_| Vec::new())?;
+    let format = args.at.peer.format();
+    if format != Format::Table {
+        wire::write_one(format, &report, &headings, |_| Vec::new())?;
         return Ok(ExitCode::SUCCESS);
     }
     let minutes =
@@ -396,6 +379,6 @@ pub(crate) async fn report(args: ReportArgs) -> anyhow::Result<ExitCode> {
         ("promises broken", report.promises_broken.to_string()),
         ("promises renegotiated", report.promises_renegotiated.to_string()),
     ];
-    wire::table(&headings, &rows.map(|(name, value)| vec![name.to_owned(), value]));
+    wire::table(&headings, &rows.map(|(name, value)| vec![name.to_owned(), value]))?;
     Ok(ExitCode::SUCCESS)
 }

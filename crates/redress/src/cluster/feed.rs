@@ -12,7 +12,7 @@ use contracts::ingest::v1::{Disposition, PublishRequest, PublishResponse};
 use indicatif::ProgressBar;
 use model::{SourceKind, TenantId, Timestamp, Transport};
 use runtime::net::Link;
-use runtime::{Clock, RealClock};
+use runtime::{Clock, RealClock, ScaledClock};
 use sources::{CsvMap, DecodeContext, Framer, Piece};
 use tokio::sync::mpsc;
 
@@ -63,12 +63,29 @@ pub(crate) struct Parcel {
     lines: Vec<u64>,
 }
 
+/// What is read of a recording.
+#[derive(Debug)]
+pub(crate) enum Fed {
+    /// Something to send.
+    Parcel(Parcel),
+    /// A piece of the file that is no record, and its line.
+    Refused {
+        /// From 1.
+        line: u64,
+        /// Why, in words.
+        reason: String,
+    },
+}
+
+/// Parcels on their way to the sender.
+pub(crate) type Feed = mpsc::Receiver<anyhow::Result<Fed>>;
+
 /// Bodies in order, each a parcel of its own.
-pub(crate) fn tell(arrivals: impl Iterator<Item = Arrival> + Send + 'static) -> mpsc::Receiver<anyhow::Result<Parcel>> {
+pub(crate) fn tell(arrivals: impl Iterator<Item = Arrival> + Send + 'static) -> Feed {
     let (out, parcels) = mpsc::channel(STORY_AHEAD_MAX);
     tokio::spawn(async move {
         for arrival in arrivals {
-            if out.send(Ok(Parcel::of_arrival(arrival))).await.is_err() {
+            if out.send(Ok(Fed::Parcel(Parcel::of_arrival(arrival)))).await.is_err() {
                 return;
             }
         }
@@ -97,6 +114,8 @@ pub(crate) enum Pace {
     Max,
     /// A record when this clock shows its time.
     Clock(Arc<dyn Clock>),
+    /// So many times as fast as it was recorded, from the first record on.
+    FromTheFirst(f64),
 }
 
 /// What became of what was sent.
@@ -121,28 +140,11 @@ pub(crate) struct Tally {
 /// Reads `recording` into parcels, in time order, on a thread of its own. The first `skip` records are left out.
 ///
 /// Reading ends early, without an error, when nobody takes the parcels any more.
-pub(crate) fn read(
-    recording: Recording,
-    one_by_one: bool,
-    skip: u64,
-    progress: ProgressBar,
-) -> mpsc::Receiver<anyhow::Result<Parcel>> {
+pub(crate) fn read(recording: Recording, one_by_one: bool, skip: u64, progress: ProgressBar) -> Feed {
     let (out, parcels) = mpsc::channel(AHEAD_MAX);
     tokio::task::spawn_blocking(move || {
         let name = recording.path.display().to_string();
-        let reading = Reading {
-            recording,
-            one_by_one,
-            skip,
-            progress,
-            out: out.clone(),
-            open: None,
-            newest_from: 0,
-            header: None,
-            seen: 0,
-            tenant: TenantId::slugify("replay"),
-            columns: None,
-        };
+        let reading = Reading { one_by_one, skip, ..Reading::of(recording, progress, out.clone()) };
         if let Err(error) = reading.run() {
             let _ = out.blocking_send(Err(error.context(format!("cannot replay {name}"))));
         }
@@ -150,7 +152,8 @@ pub(crate) fn read(
     parcels
 }
 
-/// The time of the first record, in time order; the epoch where nobody can look ahead.
+/// The time of the first record, in time order; the epoch where nobody can look ahead. Reads no further than
+/// it must, and keeps nothing.
 ///
 /// # Errors
 /// When the recording cannot be read.
@@ -158,8 +161,13 @@ pub(crate) async fn first_at(recording: Recording) -> anyhow::Result<Timestamp> 
     if recording.path == Path::new("-") {
         return Ok(Timestamp::EPOCH);
     }
-    let mut parcels = read(recording, true, 0, ProgressBar::hidden());
-    Ok(parcels.recv().await.transpose()?.map_or(Timestamp::EPOCH, |p| p.first_at))
+    let looking = tokio::task::spawn_blocking(move || {
+        let name = recording.path.display().to_string();
+        let (out, _nobody) = mpsc::channel(1);
+        let first = Reading::of(recording, ProgressBar::hidden(), out).first_at();
+        first.with_context(|| format!("cannot replay {name}"))
+    });
+    looking.await.context("looking at the recording broke off")?
 }
 
 struct Reading {
@@ -167,7 +175,7 @@ struct Reading {
     one_by_one: bool,
     skip: u64,
     progress: ProgressBar,
-    out: mpsc::Sender<anyhow::Result<Parcel>>,
+    out: mpsc::Sender<anyhow::Result<Fed>>,
     open: Option<Parcel>,
     /// Where the newest record begins in the open parcel's body.
     newest_from: usize,
@@ -175,6 +183,8 @@ struct Reading {
     seen: u64,
     tenant: TenantId,
     columns: Option<CsvMap>,
+    /// Pieces that are no records are told in the pass that sends, not in one that only looks.
+    tells_refusals: bool,
 }
 
 /// One record, made into a body of its own (without a table's header).
@@ -188,9 +198,40 @@ struct Found {
 struct Gone;
 
 impl Reading {
+    fn of(recording: Recording, progress: ProgressBar, out: mpsc::Sender<anyhow::Result<Fed>>) -> Self {
+        Self {
+            recording,
+            one_by_one: false,
+            skip: 0,
+            progress,
+            out,
+            open: None,
+            newest_from: 0,
+            header: None,
+            seen: 0,
+            tenant: TenantId::slugify("replay"),
+            columns: None,
+            tells_refusals: false,
+        }
+    }
+
+    fn first_at(mut self) -> anyhow::Result<Timestamp> {
+        self.columns = self.csv_map()?;
+        let must_sort = self.is_out_of_order()?;
+        let mut first: Option<Timestamp> = None;
+        self.scan(|reading, _, body, _| {
+            if let Some(at) = reading.time_of(&body) {
+                first = Some(first.map_or(at, |first| first.min(at)));
+            }
+            must_sort || first.is_none()
+        })?;
+        Ok(first.unwrap_or(Timestamp::EPOCH))
+    }
+
     fn run(mut self) -> anyhow::Result<()> {
         self.columns = self.csv_map()?;
         let must_sort = self.is_out_of_order()?;
+        self.tells_refusals = true;
         let mut sorted = Vec::new();
         let mut gone = false;
         self.scan(|reading, line, body, last_known_at| {
@@ -290,15 +331,22 @@ impl Reading {
         let mut framer = Framer::new(self.recording.kind);
         let mut chunk = vec![0; 128 * 1024];
         let mut found = VecDeque::new();
+        let mut refused = Vec::new();
         let mut last_at = Timestamp::EPOCH;
         self.header = None;
         loop {
             let n = file.read(&mut chunk)?;
             let mut take = |piece: Piece<'_>| match piece {
                 Piece::Record(record) => found.push_back((record.line, body_of(record.bytes, record.event))),
-                Piece::TooLong { line, limit, .. } => eprintln!("{line}: too long: more than {limit} bytes"),
-                Piece::CutOff { line, .. } => eprintln!("{line}: cut off: the input ends inside this record"),
-                Piece::NoElement { line, .. } => eprintln!("{line}: a comma where an element should be"),
+                Piece::TooLong { line, limit, .. } => {
+                    refused.push((line, format!("too long: more than {limit} bytes")));
+                }
+                Piece::CutOff { line, .. } => {
+                    refused.push((line, "cut off: the input ends inside this record".to_owned()));
+                }
+                Piece::NoElement { line, .. } => {
+                    refused.push((line, "a comma where an element should be".to_owned()));
+                }
                 Piece::Heartbeat => {}
             };
             if n == 0 {
@@ -307,6 +355,11 @@ impl Reading {
                 framer.push(&chunk[..n], &mut take)
             }
             self.progress.inc(n as u64);
+            for (line, reason) in refused.drain(..) {
+                if self.tells_refusals && self.out.blocking_send(Ok(Fed::Refused { line, reason })).is_err() {
+                    return Ok(());
+                }
+            }
             while let Some((line, body)) = found.pop_front() {
                 if is_table && self.header.is_none() {
                     self.header = Some(body);
@@ -332,7 +385,7 @@ impl Reading {
             let newest = from(self.newest_from).or_else(|| from(header));
             parcel.last_at = newest.map_or(parcel.last_at, |at| parcel.last_at.max(at));
         }
-        self.out.blocking_send(Ok(parcel)).map_err(|_| Gone)
+        self.out.blocking_send(Ok(Fed::Parcel(parcel))).map_err(|_| Gone)
     }
 
     fn add(&mut self, found: Found) -> Result<(), Gone> {
@@ -407,8 +460,8 @@ impl<F: FnMut(&Parcel, &Tally) + Send + 'static> Watcher for F {
 pub(crate) async fn send(
     mut client: IngestServiceClient<Link>,
     name: &str,
-    mut parcels: mpsc::Receiver<anyhow::Result<Parcel>>,
-    pace: Pace,
+    mut parcels: Feed,
+    mut pace: Pace,
     mut watcher: impl Watcher,
 ) -> anyhow::Result<Tally> {
     let (requests, outgoing) = mpsc::channel::<PublishRequest>(AHEAD_MAX);
@@ -416,8 +469,19 @@ pub(crate) async fn send(
     let sending = {
         let open = open.clone();
         async move {
-            while let Some(parcel) = parcels.recv().await {
-                let parcel = parcel?;
+            let mut refused = 0;
+            while let Some(fed) = parcels.recv().await {
+                let parcel = match fed? {
+                    Fed::Parcel(parcel) => parcel,
+                    Fed::Refused { line, reason } => {
+                        refused += 1;
+                        eprintln!("{name}:{line}: {reason}");
+                        continue;
+                    }
+                };
+                if let Pace::FromTheFirst(times) = pace {
+                    pace = Pace::Clock(Arc::new(ScaledClock::starting_at(parcel.first_at, times)));
+                }
                 if let Pace::Clock(clock) = &pace {
                     clock.sleep_until(parcel.first_at).await;
                 }
@@ -434,10 +498,10 @@ pub(crate) async fn send(
                 lock(&open).push_back(parcel);
                 if requests.send(request).await.is_err() {
                     // The answering half knows why.
-                    return anyhow::Ok(());
+                    break;
                 }
             }
-            Ok(())
+            anyhow::Ok(refused)
         }
     };
     let receiving = async {
@@ -458,8 +522,10 @@ pub(crate) async fn send(
         anyhow::Ok(tally)
     };
     let (sent, tally) = tokio::join!(sending, receiving);
-    let tally = tally?;
-    sent?;
+    let mut tally = tally?;
+    let refused: u64 = sent?;
+    tally.records += refused;
+    tally.refused += refused;
     Ok(tally)
 }
 

@@ -1,15 +1,18 @@
 //! What a platform engineer types: topics, migrations, settings, routes.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use bus::LogConfig;
 use clap::{Args, Subcommand};
 use runtime::process::{DatabaseConfig, ProcessConfig};
 use runtime::{Clock as _, RealClock, config};
 use serde::{Deserialize, Serialize};
 use store::{Migration, Store, StoreOptions};
+
+use super::wire::line;
 
 /// The settings of the commands below: the sections they need of a services' file.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -64,11 +67,11 @@ pub(crate) async fn topics(args: TopicsArgs) -> anyhow::Result<ExitCode> {
     let mut differs = false;
     for report in &reports {
         if report.differences.is_empty() {
-            println!("{}{}: as planned", settings.prefix, report.topic);
+            line(&format!("{}{}: as planned", settings.prefix, report.topic))?;
         }
         for difference in &report.differences {
             differs = true;
-            println!("{}{}: {difference}", settings.prefix, report.topic);
+            line(&format!("{}{}: {difference}", settings.prefix, report.topic))?;
         }
     }
     Ok(ExitCode::from(u8::from(differs && !apply)))
@@ -99,18 +102,22 @@ pub(crate) async fn migrate(args: MigrateArgs) -> anyhow::Result<ExitCode> {
     let mut missing = false;
     for (service, migrations) in services() {
         if args.check {
-            for migration in store::pending(&store, service, migrations).await? {
-                missing = true;
-                println!("{service}: {} {} is missing", migration.version, migration.name);
+            let pending = store::pending(&store, service, migrations).await?;
+            missing |= !pending.is_empty();
+            if pending.is_empty() {
+                line(&format!("{service}: up to date"))?;
+            }
+            for migration in pending {
+                line(&format!("{service}: {} {} is missing", migration.version, migration.name))?;
             }
             continue;
         }
         let applied = store::migrate(&store, service, migrations, RealClock.now()).await?;
         if applied.is_empty() {
-            println!("{service}: up to date");
+            line(&format!("{service}: up to date"))?;
         }
         for migration in applied {
-            println!("{service}: applied {} {}", migration.version, migration.name);
+            line(&format!("{service}: applied {} {}", migration.version, migration.name))?;
         }
     }
     Ok(ExitCode::from(u8::from(missing)))
@@ -138,6 +145,8 @@ pub(crate) struct CheckConfigArgs {
 /// What is wrong with the settings.
 pub(crate) fn check_config(args: CheckConfigArgs) -> anyhow::Result<ExitCode> {
     let all = ["ingest", "classify", "alert", "response", "console"];
+    // What is wrong in a shared section is wrong for all: it is named once, with those it concerns.
+    let mut wrong: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for service in all.into_iter().filter(|s| args.service.as_deref().is_none_or(|only| only == *s)) {
         let in_force = match service {
             "ingest" => check::<ingest::File>(&args.file),
@@ -146,13 +155,26 @@ pub(crate) fn check_config(args: CheckConfigArgs) -> anyhow::Result<ExitCode> {
             "response" => check::<response::File>(&args.file),
             _ => check::<console::File>(&args.file),
         };
-        let in_force = in_force.with_context(|| format!("{service} would not start"))?;
-        if args.service.is_some() {
-            println!("{in_force}");
+        match in_force {
+            Ok(in_force) => {
+                if args.service.is_some() {
+                    line(&in_force)?;
+                }
+                eprintln!("{}: fine for {service}", args.file.display());
+            }
+            Err(error) => wrong.entry(named(&args.file, &error)).or_default().push(service),
         }
-        eprintln!("{}: fine for {service}", args.file.display());
     }
-    Ok(ExitCode::SUCCESS)
+    for (problem, services) in &wrong {
+        eprintln!("{problem} (would not start: {})", services.join(", "));
+    }
+    Ok(ExitCode::from(u8::from(!wrong.is_empty())))
+}
+
+/// The problem, beginning with its file, and its line where one is known.
+fn named(file: &Path, error: &anyhow::Error) -> String {
+    let (file, problem) = (file.display().to_string(), format!("{error:#}"));
+    if problem.starts_with(&file) { problem } else { format!("{file}: {problem}") }
 }
 
 fn check<C: runtime::process::Settings>(file: &Path) -> anyhow::Result<String> {
@@ -177,13 +199,24 @@ enum Routes {
         /// The alert service's settings file
         #[arg(long, env = "REDRESS_CONFIG")]
         config: PathBuf,
-        /// Labels: brand, topic, rule, urgency, severity
-        #[arg(value_name = "LABEL=VALUE", required = true)]
+        /// Labels: brand, topic, rule, trigger, urgency, severity
+        #[arg(value_name = "LABEL=VALUE", required = true, value_parser = label)]
         labels: Vec<String>,
         /// The destinations expected
         #[arg(long, value_delimiter = ',')]
         expect: Option<Vec<String>>,
     },
+}
+
+/// The labels that routes can ask for.
+const LABELS: [&str; 6] = ["brand", "topic", "rule", "trigger", "urgency", "severity"];
+
+fn label(text: &str) -> Result<String, String> {
+    match text.split_once('=') {
+        Some((name, _)) if LABELS.contains(&name) => Ok(text.to_owned()),
+        Some((name, _)) => Err(format!("no route asks for '{name}'; known are {}", LABELS.join(", "))),
+        None => Err("labels look like brand=acme".to_owned()),
+    }
 }
 
 /// Runs `redress routes`.
@@ -195,7 +228,7 @@ pub(crate) fn routes(args: RoutesArgs) -> anyhow::Result<ExitCode> {
     let file: alert::File = config::load(Some(&config), &[])?;
     let destinations = file.alert.destinations_for(labels.iter().map(String::as_str))?;
     for destination in &destinations {
-        println!("{destination}");
+        line(destination)?;
     }
     if destinations.is_empty() {
         eprintln!("nobody");
@@ -206,5 +239,8 @@ pub(crate) fn routes(args: RoutesArgs) -> anyhow::Result<ExitCode> {
         found.sort();
         expected == found
     });
+    if !as_expected {
+        eprintln!("not as expected");
+    }
     Ok(ExitCode::from(u8::from(!as_expected)))
 }

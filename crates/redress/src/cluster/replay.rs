@@ -6,6 +6,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context as _, bail};
 use clap::Args;
@@ -123,7 +124,7 @@ struct Note {
 pub(crate) async fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
     let client = IngestServiceClient::new(args.peer.link(&args.to)?);
     let tally = match (&args.file, args.scenario) {
-        (Some(file), _) => replay_file(&args, file, client).await?,
+        (Some(file), _) => replay_file(&args, file, client, state_dir()).await?,
         (None, Some(name)) => tell(&args, name, client).await?,
         (None, None) => bail!("a file or --scenario is needed"),
     };
@@ -141,50 +142,61 @@ pub(crate) fn report(tally: &Tally) {
 
 type Client = IngestServiceClient<runtime::net::Link>;
 
-async fn replay_file(args: &ReplayArgs, file: &Path, client: Client) -> anyhow::Result<Tally> {
+/// Where notes are kept, as other programs do; nowhere when nobody says where home is.
+fn state_dir() -> Option<PathBuf> {
+    std::env::var_os("XDG_STATE_HOME")
+        .map(PathBuf::from)
+        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state")))
+}
+
+async fn replay_file(
+    args: &ReplayArgs,
+    file: &Path,
+    client: Client,
+    state: Option<PathBuf>,
+) -> anyhow::Result<Tally> {
     let recording = args.shape.of(file)?;
     let name = file.display().to_string();
-    let note = Notebook::of(&recording, &args.to)?;
+    let note = Notebook::of(&recording, &args.to, state)?;
     let skip = if args.again { 0 } else { note.read() };
     if skip > 0 {
         eprintln!("{name}: going on after {skip} records; --again begins anew");
     }
     let bar = bytes_bar();
     let one_by_one = args.speed != Speed::Max;
-    let mut parcels = feed::read(recording, one_by_one, skip, bar.clone());
+    let parcels = feed::read(recording, one_by_one, skip, bar.clone());
     let pace = match args.speed {
         Speed::Max => Pace::Max,
         Speed::Times(times) => {
-            // The clock begins with the first record.
-            let Some(first) = parcels.recv().await else { return Ok(Tally::default()) };
-            let first = first?;
-            let clock = ScaledClock::starting_at(first.first_at, times);
-            let (out, all) = tokio::sync::mpsc::channel(1);
-            tokio::spawn(async move {
-                if out.send(Ok(first)).await.is_err() {
-                    return;
-                }
-                while let Some(next) = parcels.recv().await {
-                    if out.send(next).await.is_err() {
-                        return;
-                    }
-                }
-            });
-            parcels = all;
-            Pace::Clock(Arc::new(clock))
+            // The clock begins with the first record that is sent.
+            Pace::FromTheFirst(times)
         }
     };
     let keeping = note.clone();
-    let sent = feed::send(client, &name, parcels, pace, move |_: &Parcel, tally: &Tally| {
+    let confirmed = Arc::new(AtomicU64::new(skip));
+    let last = confirmed.clone();
+    let sending = feed::send(client, &name, parcels, pace, move |_: &Parcel, tally: &Tally| {
+        last.store(skip + tally.records, Ordering::Relaxed);
         if tally.requests.is_multiple_of(NOTE_EVERY) {
             keeping.write(skip + tally.records);
         }
-    })
-    .await;
+    });
+    let sent = tokio::select! {
+        sent = sending => sent,
+        _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
+    };
     bar.finish_and_clear();
-    let tally = sent?;
-    note.forget();
-    Ok(tally)
+    match sent {
+        Ok(tally) => {
+            note.forget();
+            Ok(tally)
+        }
+        Err(error) => {
+            // The next run goes on exactly here.
+            note.write(confirmed.load(Ordering::Relaxed));
+            Err(error.context(format!("stopped after {} records", confirmed.load(Ordering::Relaxed))))
+        }
+    }
 }
 
 async fn tell(args: &ReplayArgs, name: scenario::Name, client: Client) -> anyhow::Result<Tally> {
@@ -217,7 +229,7 @@ fn bytes_bar() -> ProgressBar {
 struct Notebook(Option<PathBuf>);
 
 impl Notebook {
-    fn of(recording: &Recording, to: &str) -> anyhow::Result<Self> {
+    fn of(recording: &Recording, to: &str, state: Option<PathBuf>) -> anyhow::Result<Self> {
         if recording.path == Path::new("-") {
             return Ok(Self(None));
         }
@@ -230,9 +242,6 @@ impl Notebook {
         let mut hasher = std::hash::DefaultHasher::new();
         (path.canonicalize()?, file.metadata()?.len(), &beginning[..n], recording.kind.name(), to)
             .hash(&mut hasher);
-        let state = std::env::var_os("XDG_STATE_HOME")
-            .map(PathBuf::from)
-            .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state")));
         Ok(Self(state.map(|dir| dir.join("redress/replay").join(format!("{:016x}.json", hasher.finish())))))
     }
 
@@ -259,7 +268,157 @@ impl Notebook {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
+    use clap::Parser;
+    use contracts::ingest::v1 as wire;
+    use contracts::ingest::v1::ingest_service_server::{IngestService, IngestServiceServer};
+    use futures::stream::BoxStream;
+    use futures::{StreamExt as _, TryStreamExt as _};
+    use runtime::{Net, Shutdown};
+    use tonic::{Request, Response, Status, Streaming};
+
     use super::*;
+
+    /// An ingest that remembers the lines it was sent, and goes away after so many requests.
+    #[derive(Clone, Default)]
+    struct Fake {
+        lines: Arc<Mutex<Vec<String>>>,
+        requests_left: Arc<Mutex<Option<usize>>>,
+    }
+
+    #[tonic::async_trait]
+    impl IngestService for Fake {
+        type PublishStreamStream = BoxStream<'static, Result<wire::PublishResponse, Status>>;
+
+        async fn publish(
+            &self,
+            _: Request<wire::PublishRequest>,
+        ) -> Result<Response<wire::PublishResponse>, Status> {
+            Err(Status::unimplemented("a replay streams"))
+        }
+
+        async fn publish_stream(
+            &self,
+            request: Request<Streaming<wire::PublishRequest>>,
+        ) -> Result<Response<Self::PublishStreamStream>, Status> {
+            let fake = self.clone();
+            let answers = request.into_inner().and_then(move |request| {
+                let fake = fake.clone();
+                async move { fake.take(&request) }
+            });
+            Ok(Response::new(answers.boxed()))
+        }
+
+        async fn list_coverage(
+            &self,
+            _: Request<wire::ListCoverageRequest>,
+        ) -> Result<Response<wire::ListCoverageResponse>, Status> {
+            Err(Status::unimplemented("nobody asks"))
+        }
+    }
+
+    impl Fake {
+        fn take(&self, request: &wire::PublishRequest) -> Result<wire::PublishResponse, Status> {
+            match &mut *self.requests_left.lock().unwrap() {
+                Some(0) => return Err(Status::unavailable("gone")),
+                Some(left) => *left -= 1,
+                None => {}
+            }
+            let body = String::from_utf8(request.body.to_vec()).unwrap();
+            let lines: Vec<String> = body.lines().map(str::to_owned).collect();
+            let stored = || wire::ItemOutcome {
+                disposition: wire::Disposition::Stored.into(),
+                ..wire::ItemOutcome::default()
+            };
+            let items = lines.iter().map(|_| stored()).collect();
+            self.lines.lock().unwrap().extend(lines);
+            Ok(wire::PublishResponse { items, ..wire::PublishResponse::default() })
+        }
+
+        async fn start(&self) -> String {
+            let net = Net::default();
+            let listener = net.bind(([127, 0, 0, 1], 0).into()).await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let mut routes = runtime::net::routes();
+            routes.add_service(IngestServiceServer::new(self.clone()));
+            tokio::spawn(async move {
+                net.serve_grpc(listener, routes, contracts::DESCRIPTOR_SET, &Shutdown::immediate()).await
+            });
+            format!("http://{address}")
+        }
+    }
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: ReplayArgs,
+    }
+
+    async fn replayed(file: &Path, to: &str, state: &Path) -> anyhow::Result<Tally> {
+        let words = ["replay", file.to_str().unwrap(), "--as", "ndjson", "--to", to];
+        let args = Line::try_parse_from(words).unwrap().args;
+        let client = IngestServiceClient::new(args.peer.link(to)?);
+        replay_file(&args, file, client, Some(state.to_owned())).await
+    }
+
+    #[tokio::test]
+    async fn a_replay_that_was_stopped_goes_on_exactly_where_it_stopped() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("posts.jsonl");
+        let line = |n: usize| format!("{{\"id\":{n},\"text\":\"acme is late\"}}");
+        let lines: Vec<String> = (0..1_300).map(line).collect();
+        std::fs::write(&file, lines.join("\n")).unwrap();
+        let fake = Fake::default();
+        let to = fake.start().await;
+
+        *fake.requests_left.lock().unwrap() = Some(1);
+        let error = replayed(&file, &to, dir.path()).await.unwrap_err();
+        let confirmed = fake.lines.lock().unwrap().len();
+        assert!(format!("{error:#}").contains(&format!("stopped after {confirmed} records")), "{error:#}");
+        assert!(0 < confirmed && confirmed < lines.len());
+
+        *fake.requests_left.lock().unwrap() = None;
+        let tally = replayed(&file, &to, dir.path()).await.unwrap();
+        assert_eq!(tally.records as usize, lines.len() - confirmed);
+        assert!(*fake.lines.lock().unwrap() == lines, "each record once, in order");
+
+        let again = replayed(&file, &to, dir.path()).await.unwrap();
+        assert_eq!(again.records as usize, lines.len(), "what was finished begins anew");
+    }
+
+    #[tokio::test]
+    async fn a_piece_that_is_no_record_is_refused_and_the_rest_is_sent() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("posts.jsonl");
+        let long = "x".repeat(9 << 20);
+        std::fs::write(&file, format!("{{\"id\":1,\"text\":\"a\"}}\n{long}\n{{\"id\":2,\"text\":\"b\"}}\n"))
+            .unwrap();
+        let fake = Fake::default();
+        let to = fake.start().await;
+        let tally = replayed(&file, &to, dir.path()).await.unwrap();
+        assert_eq!((tally.records, tally.stored, tally.refused), (3, 2, 1));
+    }
+
+    #[tokio::test]
+    async fn the_first_moment_of_a_recording_out_of_order_is_its_earliest() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("posts.jsonl");
+        let line = |hour: u32| {
+            format!("{{\"id\":{hour},\"text\":\"a\",\"created_at\":\"2026-01-01T{hour:02}:00:00Z\"}}\n")
+        };
+        let recording = Recording {
+            path: file.clone(),
+            kind: SourceKind::Ndjson,
+            instance: String::new(),
+            map: BTreeMap::new(),
+        };
+        for (hours, first) in [(vec![5, 3, 9, 1, 7], 1), (vec![2, 3, 4], 2)] {
+            std::fs::write(&file, hours.into_iter().map(line).collect::<String>()).unwrap();
+            let at = feed::first_at(recording.clone()).await.unwrap();
+            assert_eq!(at.to_string(), format!("2026-01-01T{first:02}:00:00Z"));
+        }
+    }
 
     #[test]
     fn speeds_are_positive_numbers_or_max() {

@@ -14,7 +14,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::load;
 use super::measure::{self, Stopwatch, median, resident_bytes, thousands};
-use super::{Output, super::wire};
+use super::super::wire::{self, Form};
 
 /// Subjects touched ahead: tallies arrive in batches.
 const BATCH: usize = 64;
@@ -31,7 +31,7 @@ pub(crate) struct ClassifyArgs {
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: u32,
     #[command(flatten)]
-    output: Output,
+    form: Form,
 }
 
 #[derive(Debug, Args)]
@@ -49,7 +49,7 @@ pub(crate) struct DetectArgs {
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: u32,
     #[command(flatten)]
-    output: Output,
+    form: Form,
 }
 
 /// One contestant's figures.
@@ -142,7 +142,7 @@ pub(super) fn classify(args: &ClassifyArgs) -> anyhow::Result<ExitCode> {
         report.bytes_per_text,
         report.model
     )];
-    measure::write(&args.output, &report, &["", "texts/s", "cpu us each"], &rows, &remarks)?;
+    measure::write(args.form, &report, &["", "texts/s", "cpu us each"], &rows, &remarks)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -217,7 +217,7 @@ pub(super) fn detect(args: &DetectArgs) -> anyhow::Result<ExitCode> {
         report.state_bytes,
         report.resident_mib
     )];
-    measure::write(&args.output, &report, &["", "tallies/s", "cpu us each"], &rows, &remarks)?;
+    measure::write(args.form, &report, &["", "tallies/s", "cpu us each"], &rows, &remarks)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -13,9 +13,8 @@ use model::{MentionEvent, RawRef, TenantId, Timestamp, Transport};
 use runtime::{Clock as _, RealClock};
 use sources::brandmatch::{BrandRule, Matcher};
 use sources::{CsvMap, DecodeContext};
-use tokio::sync::mpsc;
 
-use super::super::feed::{self, Parcel};
+use super::super::feed::{self, Fed, Feed, Parcel};
 use super::super::replay::Shape;
 use crate::scenario;
 
@@ -50,7 +49,7 @@ pub(super) struct Load {
 
 enum Origin {
     Talk(Box<dyn Iterator<Item = Parcel> + Send>),
-    Recording(mpsc::Receiver<anyhow::Result<Parcel>>),
+    Recording(Feed),
 }
 
 impl Load {
@@ -86,11 +85,15 @@ impl Load {
     pub(super) fn take(&mut self, count: usize) -> anyhow::Result<Vec<Outgoing>> {
         while self.ready.len() < count {
             let parcel = match &mut self.origin {
-                Origin::Talk(parcels) => parcels.next(),
+                Origin::Talk(parcels) => parcels.next().map(Fed::Parcel),
                 Origin::Recording(parcels) => parcels.blocking_recv().transpose()?,
             };
-            let Some(parcel) = parcel else { break };
-            self.decode(&parcel)?;
+            match parcel {
+                Some(Fed::Parcel(parcel)) => self.decode(&parcel)?,
+                // Nothing that could be sent.
+                Some(Fed::Refused { .. }) => {}
+                None => break,
+            }
         }
         let count = count.min(self.ready.len());
         Ok(self.ready.drain(..count).collect())
@@ -141,7 +144,7 @@ pub(super) fn talk(starts_at: Timestamp) -> impl Iterator<Item = Parcel> + Send 
     scenario::talk(starts_at, TALK_PER_SECOND, SEED).map(Parcel::of_arrival)
 }
 
-fn recording(path: &Path, shape: &Shape) -> anyhow::Result<mpsc::Receiver<anyhow::Result<Parcel>>> {
+fn recording(path: &Path, shape: &Shape) -> anyhow::Result<Feed> {
     Ok(feed::read(shape.of(path)?, true, 0, ProgressBar::hidden()))
 }
 

@@ -4,8 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::super::wire;
-use super::{Format, Output};
+use super::super::wire::{self, Form, Format};
 
 /// Ticks of the kernel's accounts in a second: part of Linux's interface.
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -106,20 +105,20 @@ pub(super) fn thousands(value: f64) -> String {
 /// # Errors
 /// When they cannot be written.
 pub(super) fn write(
-    output: &Output,
+    form: Form,
     figures: &impl Serialize,
     headings: &[&str],
     rows: &[Vec<String>],
     remarks: &[String],
 ) -> anyhow::Result<()> {
-    match output.format {
+    match form.format() {
         Format::Table => {
-            wire::table(headings, rows);
-            remarks.iter().for_each(|remark| println!("{remark}"));
+            wire::table(headings, rows)?;
+            remarks.iter().try_for_each(|remark| wire::line(remark))
         }
-        Format::Json => println!("{}", serde_json::to_string_pretty(figures)?),
+        Format::Json => wire::line(&serde_json::to_string_pretty(figures)?),
+        Format::Jsonl => wire::line(&serde_json::to_string(figures)?),
     }
-    Ok(())
 }
 
 #[cfg(test)]

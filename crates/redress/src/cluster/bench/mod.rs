@@ -11,7 +11,7 @@ mod rig;
 
 use std::process::ExitCode;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::Subcommand;
 
 pub(crate) use self::library::{ClassifyArgs, DetectArgs};
 pub(crate) use self::pipeline::PipelineArgs;
@@ -25,22 +25,6 @@ pub(crate) enum Bench {
     Classify(ClassifyArgs),
     /// Tallies taken in per second over many subjects, beside a rolling three-sigma rule
     Detect(DetectArgs),
-}
-
-/// How figures are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
-    /// For people.
-    Table,
-    /// One document.
-    Json,
-}
-
-#[derive(Debug, Clone, Args)]
-pub(crate) struct Output {
-    /// How figures are written
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    format: Format,
 }
 
 /// Runs `redress bench`.

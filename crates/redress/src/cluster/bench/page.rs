@@ -23,13 +23,12 @@ use store::{Store, StoreOptions};
 use tokio::sync::mpsc;
 
 use super::super::local::port;
-use super::super::wire;
+use super::super::wire::{self, Form};
 use super::latency::Schedule;
 use super::load;
 use super::measure::{self, Quantiles, thousands};
 use super::pipeline::classify_config;
 use super::rig::{Rig, Services};
-use super::Output;
 use crate::scenario;
 
 /// Every so many posts one is a severe complaint.
@@ -61,7 +60,7 @@ struct Report {
 ///
 /// # Errors
 /// When a service cannot be started, or a page does not come.
-pub(super) async fn run(rig: Rig, rate: u32, seconds: u32, output: &Output) -> anyhow::Result<()> {
+pub(super) async fn run(rig: Rig, rate: u32, seconds: u32, form: Form) -> anyhow::Result<()> {
     let severe_text = severe_text()?;
     let total = rate as usize * seconds as usize;
     let severe = total / SEVERE_EVERY;
@@ -99,7 +98,7 @@ pub(super) async fn run(rig: Rig, rate: u32, seconds: u32, output: &Output) -> a
         thousands(f64::from(rate))
     )];
     let headings = ["", "p50 ms", "p99 ms", "p99.9 ms", "max ms", "pages"];
-    measure::write(output, &report, &headings, &rows, &remarks)
+    measure::write(form, &report, &headings, &rows, &remarks)
 }
 
 /// A complaint that the model and the alert rules in use call severe.
@@ -270,6 +269,6 @@ mod tests {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn every_severe_complaint_gets_its_page() {
         let rig = Rig::open(None, 2).await.unwrap();
-        run(rig, 200, 3, &Output { format: super::super::Format::Json }).await.unwrap();
+        run(rig, 200, 3, Form::default()).await.unwrap();
     }
 }

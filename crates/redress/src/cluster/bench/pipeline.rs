@@ -11,12 +11,12 @@ use bus::{Log, Partition, StepSettings, Topic};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use super::super::wire;
+use super::super::wire::{self, Form};
 use super::latency::{self, Paced, Subject};
 use super::load::{Load, LoadArgs};
 use super::measure::{self, Quantiles, Stopwatch, median, thousands};
 use super::rig::{Rig, Services};
-use super::{Output, page};
+use super::page;
 
 /// Records published at once while a log is filled, and such batches on their way.
 const FILL_BATCH: usize = 1_000;
@@ -70,7 +70,7 @@ pub(crate) struct PipelineArgs {
     #[command(flatten)]
     load: LoadArgs,
     #[command(flatten)]
-    output: Output,
+    form: Form,
 }
 
 /// Runs `redress bench pipeline`.
@@ -85,7 +85,7 @@ pub(crate) async fn run(args: PipelineArgs) -> anyhow::Result<ExitCode> {
             ensure!(args.load.is_talk(), "--to page makes its own load; leave --file out");
             let rate = rate.unwrap_or(2_000);
             let rig = Rig::open(args.brokers.as_deref(), args.partitions).await?;
-            page::run(rig, rate, args.seconds, &args.output).await?;
+            page::run(rig, rate, args.seconds, args.form).await?;
         }
         (Goal::Verdict, Some(rate)) => paced(&args, rate).await?,
         (Goal::Verdict, None) => unpaced(&args).await?,
@@ -180,7 +180,7 @@ fn write_throughput(args: &PipelineArgs, report: &Throughput) -> anyhow::Result<
     ];
     let rows = [row("bare copy", &|r| r.copy), row("classify", &|r| r.classify)];
     let headings = ["", "records/s", "from..to", "cpu us/record", "commit ms"];
-    measure::write(&args.output, report, &headings, &rows, &remarks)
+    measure::write(args.form, report, &headings, &rows, &remarks)
 }
 
 pub(super) fn classify_config() -> classify::Config {
@@ -354,7 +354,7 @@ async fn paced(args: &PipelineArgs, rate: u32) -> anyhow::Result<()> {
         args.partitions
     )];
     let headings = ["", "p50 ms", "p99 ms", "p99.9 ms", "max ms", "records"];
-    measure::write(&args.output, &report, &headings, &rows, &remarks)
+    measure::write(args.form, &report, &headings, &rows, &remarks)
 }
 
 /// The settings with which a paced copy takes part.

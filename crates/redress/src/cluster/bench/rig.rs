@@ -11,7 +11,7 @@ use runtime::process::Parts;
 use runtime::{Account, Net, RealClock, Shutdown};
 use tokio::task::JoinHandle;
 
-use super::super::local::Scratch;
+use super::super::scratch::Scratch;
 
 /// The longest a service may take to be ready.
 const READY_WITHIN: Duration = Duration::from_secs(60);
@@ -34,7 +34,7 @@ impl Rig {
     pub(super) async fn open(brokers: Option<&str>, partitions: i32) -> anyhow::Result<Self> {
         let number = RIGS.fetch_add(1, Ordering::Relaxed);
         let started = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis());
-        let scratch = Scratch::new(&format!("bench-{}-{number}", std::process::id()))?;
+        let scratch = Scratch::new("bench")?;
         let (log, kafka): (Arc<dyn Log>, _) = match brokers {
             Some(brokers) => {
                 let prefix = format!("bench-{}-{started}-{number}.", std::process::id());

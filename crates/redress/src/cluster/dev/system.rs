@@ -18,7 +18,8 @@ use store::{Migration, Store, StoreOptions};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::super::local::{Scratch, port};
+use super::super::local::port;
+use super::super::scratch::Scratch;
 
 /// Partitions of every topic: enough to show that nothing depends on there being one.
 const PARTITIONS: i32 = 4;
@@ -223,7 +224,7 @@ fn folder(asked: Option<&Path>) -> anyhow::Result<(PathBuf, Option<Scratch>)> {
     let (dir, scratch) = match asked {
         Some(dir) => (dir.to_owned(), None),
         None => {
-            let scratch = Scratch::new(&std::process::id().to_string())?;
+            let scratch = Scratch::new("dev")?;
             (scratch.path().to_owned(), Some(scratch))
         }
     };

@@ -79,7 +79,10 @@ pub(crate) fn answer(
         return refused(reason, "its verdict is larger than a record may be");
     }
     let partition = Some(received.position.partition.number);
-    Answer::Verdict { id: event_id.as_uuid().as_u128(), verdict: Outgoing { topic: Topic::Verdicts, partition, record } }
+    Answer::Verdict {
+        id: event_id.as_uuid().as_u128(),
+        verdict: Outgoing { topic: Topic::Verdicts, partition, record },
+    }
 }
 
 /// Likes, renamed accounts and withdrawals say nothing that could be understood.

@@ -137,11 +137,7 @@ impl From<Mention> for wire::Mention {
                 .map(|m| wire::Mentioned { handle: m.handle, native_id: m.native_id })
                 .collect(),
             hashtags: entities.hashtags,
-            urls: entities
-                .urls
-                .into_iter()
-                .map(|u| wire::Url { url: u.url, expanded: u.expanded })
-                .collect(),
+            urls: entities.urls.into_iter().map(|u| wire::Url { url: u.url, expanded: u.expanded }).collect(),
             media: entities
                 .media
                 .into_iter()

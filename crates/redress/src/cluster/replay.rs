@@ -208,9 +208,13 @@ async fn tell(args: &ReplayArgs, name: scenario::Name, client: Client) -> anyhow
     };
     let bar = wire::progress(story.len() as u64);
     let moving = bar.clone();
-    let sent = feed::send(client, "scenario", feed::tell(story.into_arrivals()), pace, move |_: &Parcel, tally: &Tally| {
-        moving.set_position(tally.records)
-    })
+    let sent = feed::send(
+        client,
+        "scenario",
+        feed::tell(story.into_arrivals()),
+        pace,
+        move |_: &Parcel, tally: &Tally| moving.set_position(tally.records),
+    )
     .await;
     bar.finish_and_clear();
     sent

@@ -176,4 +176,3 @@ fn story(rng: &mut StdRng, seed: u64, starts_at: Timestamp) -> Vec<Arrival> {
     }
     arrivals
 }
-

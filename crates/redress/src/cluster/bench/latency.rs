@@ -116,7 +116,11 @@ impl Schedule {
     pub(super) async fn complete(&self) -> anyhow::Result<()> {
         let deadline = Instant::now() + REST_WITHIN;
         while self.left() > 0 {
-            ensure!(Instant::now() < deadline, "{} records did not arrive within {REST_WITHIN:?}", self.left());
+            ensure!(
+                Instant::now() < deadline,
+                "{} records did not arrive within {REST_WITHIN:?}",
+                self.left()
+            );
             tokio::time::sleep(LOOK).await;
         }
         Ok(())

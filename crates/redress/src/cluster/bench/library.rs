@@ -12,9 +12,9 @@ use serde::Serialize;
 use sources::DecodeContext;
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::super::wire::{self, Form};
 use super::load;
 use super::measure::{self, Stopwatch, median, resident_bytes, thousands};
-use super::super::wire::{self, Form};
 
 /// Subjects touched ahead: tallies arrive in batches.
 const BATCH: usize = 64;
@@ -160,7 +160,10 @@ fn texts(count: usize) -> Vec<String> {
             csv_map: None,
         };
         let events = sources::decode(parcel.kind, &parcel.body, &context).events;
-        events.into_iter().filter_map(|event| Some(event.mention?.text.as_str().to_owned())).collect::<Vec<_>>()
+        events
+            .into_iter()
+            .filter_map(|event| Some(event.mention?.text.as_str().to_owned()))
+            .collect::<Vec<_>>()
     };
     load::talk(starts_at).flat_map(decode).take(count).collect()
 }

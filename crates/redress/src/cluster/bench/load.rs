@@ -100,7 +100,8 @@ impl Load {
     }
 
     fn decode(&mut self, parcel: &Parcel) -> anyhow::Result<()> {
-        let columns: Vec<String> = parcel.map.iter().map(|(column, field)| format!("{column}={field}")).collect();
+        let columns: Vec<String> =
+            parcel.map.iter().map(|(column, field)| format!("{column}={field}")).collect();
         let csv_map = match columns.is_empty() {
             true => None,
             false => Some(CsvMap::parse(&columns.join(",")).context("--map")?),

@@ -110,7 +110,9 @@ fn severe_text() -> anyhow::Result<&'static str> {
         let from = usize::try_from(rule.level).unwrap_or(4);
         let sure: f32 = found.severity.probabilities.iter().skip(from).sum();
         let complaint = found.complaint * (1.0 - found.spam);
-        u32::from(found.severity.level) >= rule.level && sure >= rule.probability && complaint >= rule.complaint
+        u32::from(found.severity.level) >= rule.level
+            && sure >= rule.probability
+            && complaint >= rule.complaint
     };
     let mut is_severe = is_severe;
     SEVERE.into_iter().find(|text| is_severe(text)).context("the model calls none of the texts severe")
@@ -141,19 +143,20 @@ async fn start(rig: &Rig, services: &mut Services, hook: &str) -> anyhow::Result
     };
     config.destinations.insert("bench".to_owned(), destination);
     let store = open(rig, "alert", alert::MIGRATIONS).await?;
-    let deps = alert::Deps {
-        log: rig.log.clone(),
-        store,
-        brands: Arc::new(brands.clone()),
-        parts: parts.clone(),
-    };
+    let deps =
+        alert::Deps { log: rig.log.clone(), store, brands: Arc::new(brands.clone()), parts: parts.clone() };
     services.start(alert::run(config, deps));
 
     let listen = port(0)?;
     let config = ingest::Config { listen, listen_http: None, ..ingest::Config::default() };
     let store = open(rig, "ingest", ingest::MIGRATIONS).await?;
-    let deps =
-        ingest::Deps { log: rig.log.clone(), store, tenant: "bench".to_owned(), brands, parts: parts.clone() };
+    let deps = ingest::Deps {
+        log: rig.log.clone(),
+        store,
+        tenant: "bench".to_owned(),
+        brands,
+        parts: parts.clone(),
+    };
     services.start(ingest::run(config, deps));
     services.ready().await?;
     Ok(IngestServiceClient::new(parts.net.channel(&format!("http://{listen}"))?))
@@ -209,12 +212,15 @@ async fn send(
             while sent < due.min(total) {
                 let request = match sent % SEVERE_EVERY {
                     0 => severe(sent / SEVERE_EVERY, severe_text),
-                    _ => talk.next().map(|parcel| PublishRequest {
-                        source_kind: parcel.kind.name().to_owned(),
-                        instance: parcel.instance,
-                        body: parcel.body.into(),
-                        ..PublishRequest::default()
-                    }).unwrap_or_default(),
+                    _ => talk
+                        .next()
+                        .map(|parcel| PublishRequest {
+                            source_kind: parcel.kind.name().to_owned(),
+                            instance: parcel.instance,
+                            body: parcel.body.into(),
+                            ..PublishRequest::default()
+                        })
+                        .unwrap_or_default(),
                 };
                 sent += 1;
                 if requests.send(request).await.is_err() {

@@ -15,8 +15,8 @@ use super::super::wire::{self, Form};
 use super::latency::{self, Paced, Subject};
 use super::load::{Load, LoadArgs};
 use super::measure::{self, Quantiles, Stopwatch, median, thousands};
-use super::rig::{Rig, Services};
 use super::page;
+use super::rig::{Rig, Services};
 
 /// Records published at once while a log is filled, and such batches on their way.
 const FILL_BATCH: usize = 1_000;
@@ -156,7 +156,8 @@ async fn unpaced(args: &PipelineArgs) -> anyhow::Result<()> {
 
 fn write_throughput(args: &PipelineArgs, report: &Throughput) -> anyhow::Result<()> {
     let row = |name: &str, of: &dyn Fn(&Round) -> Figures| {
-        let each = |pick: &dyn Fn(Figures) -> f64| report.rounds.iter().map(|r| pick(of(r))).collect::<Vec<_>>();
+        let each =
+            |pick: &dyn Fn(Figures) -> f64| report.rounds.iter().map(|r| pick(of(r))).collect::<Vec<_>>();
         let rates = each(&|f| f.records_per_second);
         let (low, high) = rates.iter().fold((f64::MAX, 0.0_f64), |(l, h), r| (l.min(*r), h.max(*r)));
         vec![
@@ -207,7 +208,9 @@ async fn fill(rig: &Rig, load: Load, records: u64) -> anyhow::Result<u64> {
             async move {
                 let published = publisher.publish(batch).await?;
                 let refused = published.iter().find_map(|result| result.as_ref().err());
-                refused.map_or(Ok(published.len() as u64), |refused| bail!("the log does not take the load: {refused}"))
+                refused.map_or(Ok(published.len() as u64), |refused| {
+                    bail!("the log does not take the load: {refused}")
+                })
             }
         })
         .try_buffered(FILLS_UNDER_WAY)
@@ -337,7 +340,8 @@ async fn paced(args: &PipelineArgs, rate: u32) -> anyhow::Result<()> {
         let rig = Rig::open(args.brokers.as_deref(), args.partitions).await?;
         log = rig.name();
         let load = Load::open(&args.load)?;
-        let paced = Paced { rate, seconds: args.seconds, commit_every_ms: config.commit_every_ms, into: COPIES };
+        let paced =
+            Paced { rate, seconds: args.seconds, commit_every_ms: config.commit_every_ms, into: COPIES };
         found.push(latency::measure(&rig, load, &config, subject, paced).await?);
         rig.close().await?;
         progress.inc(1);

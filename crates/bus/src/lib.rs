@@ -19,7 +19,7 @@ mod partitioner;
 mod record;
 mod topic;
 
-pub use config::LogConfig;
+pub use config::{LogConfig, Password, SecurityConfig};
 pub use embedded::{EmbeddedLog, EmbeddedSettings, Maintained};
 pub use interface::{
     BatchToken, BusError, CommitError, Consumer, ConsumerSettings, Log, Partition, Polled, Publisher, Reader,

@@ -1,7 +1,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use serde::{Deserialize, Serialize};
 
 /// The settings of classify, under `[classify]`.
@@ -34,6 +34,9 @@ pub struct Config {
     pub transaction_timeout_ms: u64,
     /// Calls of the classify stream that may run at once on one connection.
     pub stream_ahead_max: usize,
+    /// A slower, better model of the user's for the least sure posts of the topic (questions over gRPC are
+    /// answered by the first stage alone); read once, at start.
+    pub second_stage: transformer::Settings,
 }
 
 impl Default for Config {
@@ -52,6 +55,7 @@ impl Default for Config {
             why_max: 4,
             transaction_timeout_ms: 15_000,
             stream_ahead_max: 32,
+            second_stage: transformer::Settings::default(),
         }
     }
 }
@@ -83,6 +87,16 @@ impl Config {
             "classify.transaction_timeout_ms: needs more than twice classify.commit_every_lagging_ms"
         );
         ensure!((1..=1_024).contains(&self.stream_ahead_max), "classify.stream_ahead_max: needs 1 to 1024");
+        self.second_stage.check().context("classify.second_stage")?;
+        ensure!(
+            self.second_stage.directory.is_none() || transformer::IS_BUILT,
+            "classify.second_stage.directory: {}",
+            transformer::Error::NotBuilt
+        );
+        ensure!(
+            self.second_stage.look_ms_max < self.transaction_timeout_ms / 2,
+            "classify.second_stage.look_ms_max: needs less than half of classify.transaction_timeout_ms"
+        );
         ensure!(self.workers <= 256, "classify.workers: needs at most 256");
         Ok(())
     }
@@ -93,5 +107,31 @@ impl Config {
             0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             given => given,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problem(second_stage: transformer::Settings) -> String {
+        format!("{:#}", Config { second_stage, ..Config::default() }.check().unwrap_err())
+    }
+
+    #[test]
+    fn second_stage_settings_are_checked_and_named() {
+        Config::default().check().unwrap();
+        let good = transformer::Settings::default;
+        let told = problem(transformer::Settings { share: 2.0, ..good() });
+        assert!(told.contains("classify.second_stage") && told.contains("'share': needs 0 to 1"), "{told}");
+        let told = problem(transformer::Settings { look_ms_max: 30_000, ..good() });
+        assert!(told.contains("look_ms_max"), "{told}");
+    }
+
+    #[cfg(not(feature = "transformer"))]
+    #[test]
+    fn a_second_stage_this_program_does_not_have_is_refused_with_what_to_do() {
+        let told = problem(transformer::Settings { directory: Some("model".into()), ..Default::default() });
+        assert!(told.contains("classify.second_stage.directory") && told.contains("--features transformer"));
     }
 }

@@ -1,6 +1,6 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context as _;
 use bus::Received;
@@ -11,7 +11,8 @@ use runtime::{Phase, Shutdown};
 use tracing::{info, warn};
 
 use crate::Config;
-use crate::step::{Answer, answer};
+use crate::second::SecondLook;
+use crate::step::{Answer, Begun, Unsure, begin};
 use crate::understand::{Reader, WhyPolicy, family};
 
 /// Fewer records than this are not worth another thread.
@@ -28,14 +29,23 @@ struct Inner {
     scratches: Mutex<Vec<Scratch>>,
     workers: usize,
     why: WhyPolicy,
+    second: Option<Mutex<SecondLook>>,
 }
 
 /// What identifies one writing of a file.
 type Stamp = (Option<SystemTime>, u64);
 
 impl Engine {
-    /// Loads the model named in `config`, else the built-in one.
+    /// Loads the model named in `config`, else the built-in one, and the second stage if there is to be one.
     pub(crate) fn new(config: &Config) -> anyhow::Result<Self> {
+        let second = match &config.second_stage.directory {
+            None => None,
+            Some(_) => Some(SecondLook::open(&config.second_stage)?),
+        };
+        Self::with_second(config, second)
+    }
+
+    pub(crate) fn with_second(config: &Config, second: Option<SecondLook>) -> anyhow::Result<Self> {
         let reader = match &config.model {
             None => Reader::built_in(),
             Some(path) => load(path)?,
@@ -46,6 +56,7 @@ impl Engine {
             scratches: Mutex::default(),
             workers: config.worker_count(),
             why: WhyPolicy { from: config.why_from, max: config.why_max },
+            second: second.map(Mutex::new),
         })))
     }
 
@@ -53,14 +64,14 @@ impl Engine {
         self.0.reader.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Answers all records, in order, on as many threads as there are workers.
+    /// Answers all records, in order, on as many threads as there are workers; then a second stage, if there is
+    /// one, looks again at some of those that were not surely understood.
     pub(crate) async fn answer_all(
         &self,
         records: Vec<Received>,
         now: Timestamp,
     ) -> anyhow::Result<Vec<Answer>> {
-        let total = records.len();
-        let size = total.div_ceil(self.0.workers).max(CHUNK_RECORDS_MIN);
+        let size = records.len().div_ceil(self.0.workers).max(CHUNK_RECORDS_MIN);
         let reader = self.reader();
         let mut rest = records.into_iter();
         let chunks = std::iter::from_fn(|| {
@@ -70,15 +81,37 @@ impl Engine {
         let tasks = chunks.map(|chunk| {
             let (engine, reader) = (self.clone(), reader.clone());
             tokio::task::spawn_blocking(move || {
+                let Inner { why, second, .. } = &*engine.0;
                 engine.with_scratch(|scratch| {
-                    chunk.iter().map(|r| answer(&reader, scratch, r, now, engine.0.why)).collect::<Vec<_>>()
+                    let begin = |r| begin(&reader, scratch, r, now, *why, second.is_some());
+                    chunk.iter().map(begin).collect::<Vec<_>>()
                 })
             })
         });
-        let answers = try_join_all(tasks).await.context("a classifying thread broke")?;
-        let mut all = Vec::with_capacity(total);
-        answers.into_iter().for_each(|chunk| all.extend(chunk));
-        Ok(all)
+        let begun = try_join_all(tasks).await.context("a classifying thread broke")?;
+        let begun = begun.into_iter().flatten();
+        if self.0.second.is_none() {
+            return Ok(begun.map(|begun| begun.end(&reader, now)).collect());
+        }
+        let (engine, mut begun) = (self.clone(), begun.collect::<Vec<_>>());
+        let looking = tokio::task::spawn_blocking(move || {
+            engine.look_again(&mut begun);
+            begun.into_iter().map(|begun| begun.end(&reader, now)).collect()
+        });
+        looking.await.context("the thread of the second stage broke")
+    }
+
+    /// Lets the second stage have its say, within its budget.
+    fn look_again(&self, begun: &mut [Begun]) {
+        let Some(second) = &self.0.second else { return };
+        let posts = begun.iter().filter(|begun| !matches!(begun, Begun::Wordless(_))).count();
+        let unsure = begun.iter_mut().filter_map(|begun| match begun {
+            Begun::Unsure(unsure) => Some(&mut **unsure),
+            Begun::Wordless(_) | Begun::Understood(_) => None,
+        });
+        let mut unsure: Vec<&mut Unsure> = unsure.collect();
+        let mut second = second.lock().unwrap_or_else(PoisonError::into_inner);
+        second.refine(Instant::now(), posts, &mut unsure);
     }
 
     /// Understands one text, with at most `why_max` reasons.

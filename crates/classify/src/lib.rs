@@ -11,6 +11,7 @@ mod engine;
 mod file;
 mod grpc;
 mod metrics;
+mod second;
 mod step;
 #[cfg(test)]
 mod testing;

@@ -1,12 +1,14 @@
+use std::sync::Arc;
+
 use bus::{Headers, Outgoing, Received, Record, Topic};
 use contracts::classify::v1::VerdictEvent;
 use contracts::ingest::v1 as wire;
 use contracts::{Classified, envelope};
-use model::{Invalid, MentionEvent, Timestamp};
+use model::{Invalid, MentionEvent, Timestamp, Verdict};
 use nlp::{Hint, Scratch};
 use prost::Message as _;
 
-use crate::understand::{Reader, WhyPolicy, family, words};
+use crate::understand::{Reader, Understood, WhyPolicy, family, words};
 
 /// Who writes, in `ce_source`.
 const SOURCE: &str = "redress/classify";
@@ -26,21 +28,56 @@ pub(crate) enum Answer {
     Refused { reason: &'static str, letter: Outgoing },
 }
 
+/// How far one look at a record came.
+#[derive(Debug)]
+pub(crate) enum Begun {
+    /// There was nothing to understand.
+    Wordless(Answer),
+    /// Understood, and nobody need look again.
+    Understood(Answer),
+    /// Understood, but not surely: a second stage may look again.
+    Unsure(Box<Unsure>),
+}
+
+impl Begun {
+    /// The answer, whoever gave it.
+    pub(crate) fn end(self, reader: &Reader, now: Timestamp) -> Answer {
+        match self {
+            Self::Wordless(answer) | Self::Understood(answer) => answer,
+            Self::Unsure(unsure) => unsure.end(reader, now),
+        }
+    }
+}
+
+/// A mention that was understood, but not surely.
+#[derive(Debug)]
+pub(crate) struct Unsure {
+    received: Received,
+    event: MentionEvent,
+    /// What was read.
+    pub text: String,
+    /// What was found.
+    pub understood: Understood,
+    /// The version of the second stage that had its say.
+    pub looked_again: Option<Arc<str>>,
+}
+
 /// Decides what becomes of `received`: one verdict per mention event, on the same partition; whatever
-/// cannot be read becomes a dead letter with its bytes.
-pub(crate) fn answer(
+/// cannot be read becomes a dead letter with its bytes. Where there is a second stage, mentions that are
+/// not surely understood wait for `Begun::end`.
+pub(crate) fn begin(
     reader: &Reader,
     scratch: &mut Scratch,
     received: &Received,
     now: Timestamp,
     why: WhyPolicy,
-) -> Answer {
+    has_second_stage: bool,
+) -> Begun {
     let ce_type = received.record.headers.text(envelope::CE_TYPE);
     if envelope::is::<wire::Coverage>(ce_type) {
-        return Answer::Coverage;
+        return Begun::Wordless(Answer::Coverage);
     }
-    let refused =
-        |reason, detail: &str| Answer::Refused { reason, letter: dead_letter(received, reason, detail, now) };
+    let refused = |reason, detail: &str| Begun::Wordless(refuse(received, reason, detail, now));
     let event: wire::MentionEvent = match envelope::open(ce_type, received.record.value.as_ref()) {
         Ok(event) => event,
         Err(error) => return refused(error.label(), &error.to_string()),
@@ -49,17 +86,42 @@ pub(crate) fn answer(
         Ok(event) => event,
         Err(Invalid { field, problem }) => return refused("invalid_mention", &format!("{field}: {problem}")),
     };
-    let verdict = event.mention.as_ref().filter(|_| carries_words(&event)).and_then(|mention| {
+    let read = event.mention.as_ref().filter(|_| carries_words(&event)).and_then(|mention| {
         let text = words(mention)?;
         let hint = Hint {
             source_family: family(event.source.kind),
             claimed_language: mention.languages_claimed.first().map(String::as_str),
         };
-        Some(reader.understand(scratch, &text, hint, why))
+        let understood = reader.look(scratch, &text, hint, why);
+        Some((text, understood))
     });
-    let (event_id, mention_id) = (event.event_id, event.mention_id);
-    let message = VerdictEvent::from(Classified::new(event, verdict, now));
-    let sealed = envelope::seal(&event_id.to_string(), SOURCE, now, &message);
+    match read {
+        None => Begun::Wordless(end(received, &event, None, now)),
+        Some((text, understood)) if has_second_stage && !understood.found.sure => {
+            let (received, text) = (received.clone(), text.into_owned());
+            Begun::Unsure(Box::new(Unsure { received, event, text, understood, looked_again: None }))
+        }
+        Some((_, understood)) => {
+            Begun::Understood(end(received, &event, Some(reader.verdict(understood)), now))
+        }
+    }
+}
+
+impl Unsure {
+    fn end(self, reader: &Reader, now: Timestamp) -> Answer {
+        let mut verdict = reader.verdict(self.understood);
+        if let Some(version) = self.looked_again {
+            verdict.model_version = format!("{}+second:{version}", verdict.model_version);
+        }
+        end(&self.received, &self.event, Some(verdict), now)
+    }
+}
+
+/// The verdict event of a mention, ready to be written.
+fn end(received: &Received, event: &MentionEvent, verdict: Option<Verdict>, now: Timestamp) -> Answer {
+    let id = event.event_id.as_uuid().as_u128();
+    let message = VerdictEvent::from(Classified::new(event.clone(), verdict, now));
+    let sealed = envelope::seal(&event.event_id.to_string(), SOURCE, now, &message);
     let mut headers = Headers::with_capacity(sealed.headers.len() + CARRIED.len());
     for (name, value) in sealed.headers {
         headers.push(name, value);
@@ -70,19 +132,20 @@ pub(crate) fn answer(
         }
     }
     let record = Record {
-        key: contracts::id(mention_id.as_bytes()),
+        key: contracts::id(event.mention_id.as_bytes()),
         value: Some(sealed.value),
         headers,
         at: received.record.at,
     };
     if let Err(reason) = record.check_size() {
-        return refused(reason, "its verdict is larger than a record may be");
+        return refuse(received, reason, "its verdict is larger than a record may be", now);
     }
     let partition = Some(received.position.partition.number);
-    Answer::Verdict {
-        id: event_id.as_uuid().as_u128(),
-        verdict: Outgoing { topic: Topic::Verdicts, partition, record },
-    }
+    Answer::Verdict { id, verdict: Outgoing { topic: Topic::Verdicts, partition, record } }
+}
+
+fn refuse(received: &Received, reason: &'static str, detail: &str, now: Timestamp) -> Answer {
+    Answer::Refused { reason, letter: dead_letter(received, reason, detail, now) }
 }
 
 /// Likes, renamed accounts and withdrawals say nothing that could be understood.
@@ -143,7 +206,7 @@ mod tests {
 
     fn ask(record: &Received) -> Answer {
         let reader = Reader::built_in();
-        answer(&reader, &mut Scratch::default(), record, NOW, WHY)
+        begin(&reader, &mut Scratch::default(), record, NOW, WHY, false).end(&reader, NOW)
     }
 
     fn opened(answer: &Answer) -> Classified {

@@ -32,6 +32,13 @@ impl Deref for Held {
     }
 }
 
+/// What was found in a text, and the stretches that weighed most.
+#[derive(Debug)]
+pub(crate) struct Understood {
+    pub found: Understanding,
+    pub why: Vec<Why>,
+}
+
 /// How many reasons to give, and from which complaint probability on.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct WhyPolicy {
@@ -66,6 +73,17 @@ impl Reader {
         hint: Hint<'_>,
         why: WhyPolicy,
     ) -> Verdict {
+        self.verdict(self.look(scratch, text, hint, why))
+    }
+
+    /// The same, before it is put into those words.
+    pub(crate) fn look(
+        &self,
+        scratch: &mut Scratch,
+        text: &str,
+        hint: Hint<'_>,
+        why: WhyPolicy,
+    ) -> Understood {
         let text = &text[..text.floor_char_boundary(TEXT_BYTES_MAX)];
         let found = self.model.understand(scratch, text, hint);
         let mut reasons = Vec::new();
@@ -77,10 +95,11 @@ impl Reader {
                 .filter_map(|w| Some(Why { text: text.get(w.start..w.end)?.to_owned(), weight: w.weight }))
                 .collect();
         }
-        self.verdict(&found, reasons)
+        Understood { found, why: reasons }
     }
 
-    fn verdict(&self, found: &Understanding, why: Vec<Why>) -> Verdict {
+    /// Puts it into the words every crate shares.
+    pub(crate) fn verdict(&self, Understood { found, why }: Understood) -> Verdict {
         let p = Probability::clamped;
         let topic = |(number, probability): &(u16, f32)| {
             let topic = self.topics.get(usize::from(*number))?.clone();

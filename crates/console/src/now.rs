@@ -77,6 +77,7 @@ impl Picture {
                         @let waiting = waiting_cases(cases);
                         @if let Some(since) = waiting.first().and_then(|c| c.waiting_since_us) {
                             span {
+                                @if unasked(cases) > 0 { "more than " }
                                 (words::count(waiting.len() as u64, "customer waits", "customers wait"))
                                 ", the longest for "
                                 strong { (span(moment.now.millis_since(Timestamp::from_micros(since)).max(0))) }
@@ -213,18 +214,19 @@ fn waiting(cases: &Answer<ListCasesResponse>, moment: &Moment) -> Markup {
                 Err(trouble) => { h2 { "Customers waiting" } (parts::no_answer(trouble)) }
                 Ok(answer) => {
                     @let waiting = waiting_cases(answer);
-                    h2 { "Customers waiting " span.count { (waiting.len()) } }
+                    h2 { "Customers waiting " span.count { (waiting.len()) @if unasked(answer) > 0 { "+" } } }
                     @if waiting.is_empty() { p.none { "Nobody." } }
                     @else { ol.rows { @for case in waiting.iter().take(WAITING_SHOWN) { (case_row(case, moment)) } } }
                     @let hidden = waiting.len().saturating_sub(WAITING_SHOWN);
-                    @let unasked = usize::try_from(answer.total).unwrap_or(usize::MAX).saturating_sub(answer.cases.len());
+                    @let unasked = unasked(answer);
                     @let others = answer.cases.len() - waiting.len();
                     p.more {
                         @if hidden > 0 { span { "and " (words::count(hidden as u64, "more", "more")) } }
-                        @if unasked > 0 { span { (words::count(unasked as u64, "case", "cases")) " beyond this page" } }
+                        @if unasked > 0 { span { (words::count(unasked, "case", "cases")) " beyond this page" } }
                         @if others > 0 {
                             span { (words::count(others as u64, "open case", "open cases")) " in which nobody waits for us" }
                         }
+                        a href="/cases" { "all cases" }
                     }
                 }
             }
@@ -385,6 +387,11 @@ fn coverage(coverage: &Answer<Vec<Coverage>>, moment: &Moment) -> Markup {
     }
 }
 
+/// Open cases that the page did not ask for, for there are too many.
+fn unasked(answer: &ListCasesResponse) -> u64 {
+    answer.total.saturating_sub(answer.cases.len() as u64)
+}
+
 /// Longest waiting first.
 fn waiting_cases(answer: &ListCasesResponse) -> Vec<&Case> {
     let mut waiting: Vec<_> = answer.cases.iter().filter(|c| c.waiting_since_us.is_some()).collect();
@@ -408,6 +415,9 @@ fn lateness(case: &Case, moment: &Moment) -> Option<i64> {
 }
 
 fn next_due(case: &Case) -> Option<i64> {
+    if case.state() == CaseState::Resolved {
+        return None;
+    }
     case.clocks.iter().filter(|c| c.state() == ClockState::Running).filter_map(|c| c.due_at_us).min()
 }
 

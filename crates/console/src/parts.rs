@@ -107,8 +107,12 @@ pub(crate) fn forecast(forecast: &Forecast) -> Markup {
                 @if forecast.viral_size > 0 {
                     span { strong { (percent(forecast.p_viral)) } " to pass " (words::number(forecast.viral_size)) }
                 }
-                @if let Some(seconds) = forecast.answer_within_s.filter(|s| s.is_finite()) {
-                    span.deadline { "answer within " strong { (span(to_millis(seconds))) } }
+                @match forecast.answer_within_s.filter(|s| s.is_finite()) {
+                    Some(seconds) if seconds >= 1.0 => {
+                        span.deadline { "answer within " strong { (span(to_millis(seconds))) } }
+                    }
+                    Some(_) => span.deadline { strong { "answer now" } ": as many have seen it already" },
+                    None => {}
                 }
             }
         }
@@ -216,6 +220,11 @@ mod tests {
             let drawn = forecast(&forecast_of).into_string();
             assert!(!drawn.contains("NaN") && !drawn.contains("inf"), "{drawn}");
         }
+        let seen = Forecast { answer_within_s: Some(0.2), ..Forecast::default() };
+        assert!(
+            forecast(&seen).into_string().contains("answer now"),
+            "nobody reads 0 s as a time to answer within"
+        );
         assert_eq!(
             (percent(0.714).as_str(), percent(1.0).as_str(), percent(0.0).as_str()),
             ("71 %", "over 99 %", "under 1 %")

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use tracing::{Instrument as _, Span, info, info_span, warn};
 
 use crate::desk::Desk;
-use crate::step::{Batch, StepError, take};
+use crate::step::{Batch, Kept, StepError, take};
 use crate::store::SERVICE;
 
 /// The hop's name in the accounts, and the consumer group.
@@ -26,6 +26,8 @@ const LINKS_MAX: usize = 16;
 const POLL_WAIT: Duration = Duration::from_millis(250);
 /// The longest real time that everything is held back for a first look.
 const FIRST_LOOK_WITHIN: Duration = Duration::from_secs(10);
+/// Words taken in so long ago, by the service's clock, belong to a past that is being told: more of it comes.
+const PAST_AFTER_MS: i64 = 60_000;
 /// First and longest pause after something was unavailable.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 
@@ -69,6 +71,16 @@ impl Horizon {
 
     fn release(&self) {
         self.0.store(i64::MAX, Ordering::Relaxed);
+    }
+
+    /// What was heard last was taken in at `newest`.
+    fn heard(&self, newest: Option<Timestamp>, is_behind: bool, now: Timestamp) {
+        match newest {
+            // What falls due waits for the words that come next.
+            Some(at) if now.millis_since(at) > PAST_AFTER_MS => self.hold_at(at),
+            _ if !is_behind => self.release(),
+            _ => {}
+        }
     }
 
     fn is_held(&self) -> bool {
@@ -158,7 +170,7 @@ impl Loop {
         let mut pause = PAUSES.0;
         loop {
             match take(&self.desk, &batch).instrument(batch_span(&batch.records)).await {
-                Ok(ends) => {
+                Ok(Kept { ends, newest }) => {
                     for (partition, (_, to)) in &batch.moves {
                         next.insert(*partition, *to);
                     }
@@ -166,9 +178,7 @@ impl Loop {
                     for ((outcome, reason), count) in ends {
                         self.account.ended(HOP, outcome, reason, count);
                     }
-                    if !is_behind {
-                        self.horizon.release();
-                    }
+                    self.horizon.heard(newest, is_behind, self.desk.clock.now());
                     return Ok(());
                 }
                 Err(StepError::Offset(error @ AdvanceError::Conflict { .. })) => {
@@ -235,4 +245,27 @@ fn batch(next: &BTreeMap<Partition, i64>, polled: Polled) -> Batch {
         }
     }
     Batch { records, moves }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_falls_due_waits_while_the_past_is_told_and_not_for_what_is_fresh() {
+        let at = Timestamp::from_seconds;
+        let (now, yesterday) = (at(1_000_000), at(1_000_000 - 86_400));
+        let horizon = Horizon::new();
+        horizon.heard(Some(at(1_000_000 - 5)), false, now);
+        assert_eq!(horizon.until(now), now);
+        horizon.heard(Some(yesterday), false, now);
+        assert_eq!(horizon.until(now), yesterday);
+        // Somebody speaks now, among all that is told of yesterday.
+        horizon.heard(Some(now), false, now);
+        assert_eq!(horizon.until(now), now);
+        // Behind: the consumer itself says how far it has heard.
+        horizon.hold_at(yesterday);
+        horizon.heard(Some(now), true, now);
+        assert_eq!(horizon.until(now), yesterday);
+    }
 }

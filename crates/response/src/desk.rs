@@ -4,18 +4,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use casework::{Case, CaseChanged, Decision, Effect};
-use model::{CaseId, Timestamp};
-use prost::{Message as _, Name as _};
+use model::Timestamp;
+use prost::Message as _;
 use runtime::{Clock, telemetry};
-use store::{Store, Tx, due, outbox};
+use store::due::{self, Due};
+use store::{Store, Tx};
 use tokio::sync::{Notify, watch};
 
 use crate::config::Policies;
-use crate::store::{self as tables, SERVICE, TableError, Told};
+use crate::store::{self as tables, SERVICE, Saved, TableError, Told};
 use crate::wire;
 
-/// Where changes of cases go.
-pub(crate) const CASES: &str = "cases";
 /// Where refused records go.
 pub(crate) const DEAD_LETTERS: &str = "deadletter";
 /// The kind of due work that asks a case again.
@@ -28,8 +27,8 @@ pub(crate) struct Desk {
     pub(crate) clock: Arc<dyn Clock>,
     /// Something may be due earlier than the timers believe.
     pub(crate) planned: Notify,
-    /// Something waits to be sent.
-    pub(crate) to_send: Notify,
+    /// A change waits to be sent.
+    pub(crate) to_tell: Notify,
     /// Counts up with each transaction that told something.
     pub(crate) told: watch::Sender<u64>,
 }
@@ -41,7 +40,7 @@ impl Desk {
             policies,
             clock,
             planned: Notify::new(),
-            to_send: Notify::new(),
+            to_tell: Notify::new(),
             told: watch::Sender::new(0),
         }
     }
@@ -49,7 +48,7 @@ impl Desk {
     /// Wakes whoever waits for what a transaction just committed.
     pub(crate) fn committed(&self) {
         self.planned.notify_one();
-        self.to_send.notify_one();
+        self.to_tell.notify_one();
         self.told.send_modify(|n| *n = n.wrapping_add(1));
     }
 }
@@ -96,58 +95,51 @@ impl Open {
     }
 }
 
-/// Keeps cases, their history, their due times and what is to be published, with whatever else `tx` does.
-pub(crate) async fn keep<'a>(
+/// Keeps cases, their history, which is also what is to be published, and their due times, with whatever
+/// else `tx` does.
+pub(crate) async fn keep(
     desk: &Desk,
     tx: &mut Tx,
-    cases: impl IntoIterator<Item = &'a Open> + Clone,
+    cases: &[&Open],
     now: Timestamp,
 ) -> Result<(), TableError> {
-    for open in cases.clone() {
-        if open.is_changed() {
-            let policy = desk.policies.of(&open.case.brand);
-            tables::save(tx, &open.case, open.before, open.case.is_overdue(now, policy)).await?;
-        }
-        if let Some(wake) = open.wake {
-            plan(tx, open.case.id, wake).await?;
-        }
-    }
+    let changed: Vec<&Open> = cases.iter().copied().filter(|open| open.is_changed()).collect();
+    let saved = changed.iter().map(|open| Saved {
+        case: &open.case,
+        before: open.before,
+        is_overdue: open.case.is_overdue(now, desk.policies.of(&open.case.brand)),
+    });
+    tables::save(tx, &saved.collect::<Vec<_>>()).await?;
+    plan(tx, cases).await?;
     // Last, because the counter holds others up until the commit.
-    let told: usize = cases.clone().into_iter().map(|open| open.told.len()).sum();
-    if told == 0 {
+    let told: Vec<_> = changed.iter().flat_map(|open| &open.told).collect();
+    if told.is_empty() {
         return Ok(());
     }
-    let first = tables::history_ids(tx, i64::try_from(told).unwrap_or(i64::MAX)).await?;
-    let changes = cases.clone().into_iter().flat_map(|open| &open.told);
-    let rows: Vec<_> = (first..).zip(changes).map(|(id, changed)| row(desk, id, changed)).collect();
-    tables::tell(tx, &rows).await?;
-    let trace = trace();
-    for row in rows {
-        let message = outbox::Message { headers: trace.clone(), ..message(row, now) };
-        outbox::enqueue(tx, SERVICE, &message, now).await?;
-    }
-    for open in cases.into_iter().filter(|open| open.case.is_erased && open.is_changed()) {
+    let first = tables::history_ids(tx, i64::try_from(told.len()).unwrap_or(i64::MAX)).await?;
+    let rows: Vec<_> = (first..).zip(told).map(|(id, changed)| row(desk, id, changed)).collect();
+    tables::tell(tx, &rows, &trace()).await?;
+    for open in changed.iter().filter(|open| open.case.is_erased) {
         forget(tx, &open.case).await?;
     }
     Ok(())
 }
 
-async fn plan(tx: &mut Tx, case: CaseId, wake: Option<Timestamp>) -> Result<(), TableError> {
-    let key = case.to_string();
-    match wake {
-        Some(due_at) => {
-            let due = due::Due { key, due_at, kind: DUE_CASE.into(), body: Vec::new() };
-            due::put(tx, SERVICE, &due).await?;
-        }
-        None => {
-            due::cancel(tx, SERVICE, &key).await?;
+/// Writes when cases are to be asked again.
+async fn plan(tx: &mut Tx, cases: &[&Open]) -> Result<(), TableError> {
+    let (mut dues, mut none) = (Vec::new(), Vec::new());
+    for open in cases {
+        let key = open.case.id.to_string();
+        match open.wake {
+            Some(Some(due_at)) => dues.push(Due { key, due_at, kind: DUE_CASE.into(), body: Vec::new() }),
+            // A new case was never planned.
+            Some(None) if open.before.is_some() => none.push(key),
+            Some(None) | None => {}
         }
     }
+    due::put_all(tx, SERVICE, &dues).await?;
+    due::cancel_all(tx, SERVICE, &none).await?;
     Ok(())
-}
-
-fn delivery_id(case: CaseId, sequence: u64) -> String {
-    format!("{case}/{sequence}")
 }
 
 fn row<'a>(desk: &Desk, id: i64, changed: &'a CaseChanged) -> Told<'a> {
@@ -173,18 +165,6 @@ fn trace() -> String {
     if names.is_empty() { String::new() } else { serde_json::to_string(&names).unwrap_or_default() }
 }
 
-fn message(told: Told<'_>, now: Timestamp) -> outbox::Message {
-    outbox::Message {
-        delivery_id: delivery_id(told.case, told.sequence),
-        ordering_key: told.case.to_string(),
-        destination: CASES.into(),
-        kind: contracts::response::v1::CaseEvent::full_name(),
-        body: told.body,
-        headers: String::new(),
-        due_at: now,
-    }
-}
-
 /// Takes the customer out of everything told before.
 async fn forget(tx: &mut Tx, case: &Case) -> Result<(), TableError> {
     for past in tables::history(&mut **tx, case.id).await? {
@@ -192,7 +172,7 @@ async fn forget(tx: &mut Tx, case: &Case) -> Result<(), TableError> {
             continue;
         };
         wire::forget(&mut event, case.customer.as_str());
-        tables::rewrite(tx, past.id, &delivery_id(case.id, event.sequence), event.encode_to_vec()).await?;
+        tables::rewrite(tx, past.id, event.encode_to_vec()).await?;
     }
     Ok(())
 }

@@ -115,7 +115,7 @@ impl Service {
         let refusal = decision.refusal();
         if decision.is_change() {
             open.absorb(decision);
-            keep(&self.desk, &mut tx, [&open], now).await?;
+            keep(&self.desk, &mut tx, &[&open], now).await?;
         }
         if refusal.is_none() && !asked.idempotency_key.is_empty() {
             tables::keep_request(&mut tx, &asked.idempotency_key, &fingerprint, asked.case, now).await?;

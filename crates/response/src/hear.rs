@@ -92,6 +92,10 @@ fn understood(classified: Classified) -> Heard {
     if mention.visibility == Visibility::Internal {
         return Heard::Nothing("internal");
     }
+    // Passing on what somebody else wrote says nothing of one's own: neither complaint nor answer.
+    if mention.refs.repost_of.is_some() {
+        return Heard::Nothing("repost");
+    }
     match event.by_brand.clone() {
         Some(brand) => answer(event, mention, thread_root, verdict, brand),
         None => words(event, mention, thread_root, verdict),

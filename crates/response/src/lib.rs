@@ -1,8 +1,8 @@
 //! Whom we have not answered yet, since when, and what was promised.
 //!
 //! Reads verdicts and erasures from the log, keeps cases, their history and due times in SQL together with
-//! the offsets, tells every change through the outbox, and answers over gRPC. Each record is decided once:
-//! offset, cases, history, due times and messages are kept in one transaction or not at all.
+//! the offsets, sends every change from the history, and answers over gRPC. Each record is decided once:
+//! offset, cases, history and due times are kept in one transaction or not at all.
 //!
 //! What happens to a case is decided by crate `casework`; this crate stays ignorant of sources, of
 //! understanding, of alerts, and of who is on call.
@@ -19,9 +19,12 @@ mod rehearsal;
 mod report;
 mod step;
 mod store;
+mod table;
+mod teller;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod waiting;
 mod watch;
 mod wire;
 
@@ -111,9 +114,15 @@ pub async fn serve(config: Config, deps: Deps, listener: TcpListener) -> anyhow:
         remember: Duration::from_secs(u64::from(config.remember_s)),
         early_for: Duration::from_secs(u64::from(config.early_answers_days) * 86_400),
     };
-    let sending = outbox::Sender {
+    let telling = teller::Teller {
         desk: desk.clone(),
         publisher: log.publisher().context("cannot write cases")?,
+        shutdown: parts.shutdown.clone(),
+        member: config.member.clone(),
+    };
+    let sending = outbox::Sender {
+        desk: desk.clone(),
+        publisher: log.publisher().context("cannot write refusals")?,
         shutdown: parts.shutdown.clone(),
         member: config.member.clone(),
     };
@@ -128,8 +137,9 @@ pub async fn serve(config: Config, deps: Deps, listener: TcpListener) -> anyhow:
     // Tasks of their own: long answers to callers must not delay what falls due.
     let reading = apart("reading verdicts", reading.run());
     let timing = apart("telling what falls due", timing.run());
-    let sending = apart("sending changes", sending.run());
-    tokio::try_join!(reading, timing, sending, answering)?;
+    let telling = apart("sending changes", telling.run());
+    let sending = apart("sending refusals", sending.run());
+    tokio::try_join!(reading, timing, telling, sending, answering)?;
     Ok(())
 }
 

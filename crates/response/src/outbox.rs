@@ -1,4 +1,3 @@
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,18 +6,16 @@ use bus::{Headers, Outgoing, Publisher, RECORD_BYTES_MAX, Record, Topic};
 use bytes::Bytes;
 use contracts::envelope;
 use contracts::ingest::v1::DeadLetter;
-use contracts::response::v1::CaseEvent;
-use model::CaseId;
 use prost::Message as _;
 use runtime::{Phase, Shutdown};
 use store::outbox::{self, Claimed, End, Recorded};
 use store::{Doing, StoreError};
 use tracing::{debug, error, warn};
 
-use crate::desk::{DEAD_LETTERS, Desk};
+use crate::desk::Desk;
 use crate::store::SERVICE;
+use crate::teller::SOURCE;
 
-const SOURCE: &str = "redress/response";
 /// How long a claimed message is ours, by the service's clock.
 const LEASE: Duration = Duration::from_secs(60);
 /// Messages sent at once.
@@ -30,7 +27,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// Pause, by the service's clock, before a message is tried again.
 const RETRY_MS: i64 = 1_000;
 
-/// What sends changes and refusals to the log.
+/// What sends refusals to the log.
 pub(crate) struct Sender {
     pub(crate) desk: Arc<Desk>,
     pub(crate) publisher: Arc<dyn Publisher>,
@@ -58,17 +55,14 @@ impl Sender {
         loop {
             match self.round().await {
                 Ok(0) => {
-                    tokio::select! {
-                        () = self.desk.to_send.notified() => {}
-                        () = tokio::time::sleep(LOOK_AGAIN) => {}
-                    }
+                    tokio::time::sleep(LOOK_AGAIN).await;
                 }
                 Ok(_) => {}
                 Err(error) if error.may_pass() => {
                     debug!(%error, "sending again soon");
                     tokio::time::sleep(PAUSE).await;
                 }
-                Err(error) => return Err(error).context("cannot send changes"),
+                Err(error) => return Err(error).context("cannot send refusals"),
             }
         }
     }
@@ -128,28 +122,16 @@ impl Sender {
 fn outgoing(claimed: &Claimed) -> Result<Outgoing, String> {
     let message = &claimed.entry.message;
     let at = claimed.entry.created_at;
-    let id = &message.delivery_id;
-    let (topic, key, sealed) = if message.destination == DEAD_LETTERS {
-        let letter = DeadLetter::decode(message.body.as_slice()).map_err(|e| e.to_string())?;
-        let sealed = envelope::seal(id, SOURCE, at, &letter);
-        (Topic::DeadLetter, Bytes::from(message.ordering_key.clone()), sealed)
-    } else {
-        let event = CaseEvent::decode(message.body.as_slice()).map_err(|e| e.to_string())?;
-        let case: CaseId = message.ordering_key.parse().map_err(|e: model::Invalid| e.to_string())?;
-        let happened = model::Timestamp::from_micros(event.at_us);
-        (Topic::Cases, contracts::id(case.as_bytes()), envelope::seal(id, SOURCE, happened, &event))
-    };
+    let letter = DeadLetter::decode(message.body.as_slice()).map_err(|e| e.to_string())?;
+    let sealed = envelope::seal(&message.delivery_id, SOURCE, at, &letter);
     let mut headers = Headers::new();
     for (name, value) in sealed.headers {
         headers.push(name, value);
     }
-    let trace: BTreeMap<String, String> = serde_json::from_str(&message.headers).unwrap_or_default();
-    for (name, value) in trace {
-        headers.push(name, value);
-    }
+    let key = Bytes::from(message.ordering_key.clone());
     let record = Record { key, value: Some(sealed.value), headers, at };
     if record.bytes() > RECORD_BYTES_MAX {
         return Err(format!("record has {} bytes, at most {RECORD_BYTES_MAX} fit", record.bytes()));
     }
-    Ok(Outgoing { topic, partition: None, record })
+    Ok(Outgoing { topic: Topic::DeadLetter, partition: None, record })
 }

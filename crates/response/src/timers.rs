@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use crate::store::{self as tables, SERVICE, TableError};
 /// How long claimed work is ours, by the service's clock.
 const LEASE: Duration = Duration::from_secs(30);
 /// Cases asked at once.
-const CLAIM_MAX: u32 = 200;
+const CLAIM_MAX: u32 = 500;
 /// How often a case is asked when others change it.
 const TRIES_MAX: u32 = 8;
 /// The longest real time between looks: others may have planned something earlier.
@@ -73,6 +74,12 @@ impl Timers {
     /// Asks what is due at `now`; how many were asked.
     pub(crate) async fn round(&self, now: Timestamp) -> Result<usize, TableError> {
         let claimed = due::claim(&self.desk.store, SERVICE, &self.member, now, LEASE, CLAIM_MAX).await?;
+        match self.try_ask(&claimed, now).await {
+            Ok(true) => return Ok(claimed.len()),
+            Ok(false) => {}
+            Err(error) if error.may_pass() => debug!(%error, "asking case by case"),
+            Err(error) => return Err(error),
+        }
         for work in &claimed {
             match self.ask(work, now).await {
                 Ok(()) => {}
@@ -87,38 +94,49 @@ impl Timers {
     async fn ask(&self, work: &due::Claimed, now: Timestamp) -> Result<(), TableError> {
         let mut tries = 1;
         loop {
-            match self.try_ask(work, now).await {
+            match self.try_ask(std::slice::from_ref(work), now).await {
                 // Somebody else was at the same case: waiting for the lease would make a breach late.
                 Err(error) if error.may_pass() && tries < TRIES_MAX => {
                     debug!(%error, tries, "asking the case again");
                     tries += 1;
                 }
-                ended => return ended,
+                // Moved or called off meanwhile, when it was not ours any more.
+                ended => return ended.map(drop),
             }
         }
     }
 
-    async fn try_ask(&self, work: &due::Claimed, now: Timestamp) -> Result<(), TableError> {
-        let bad = |e: model::Invalid| TableError::Damaged {
-            what: "due work",
-            id: work.due.key.clone(),
-            problem: e.to_string(),
-        };
-        let id: CaseId = work.due.key.parse().map_err(bad)?;
-        let mut tx = self.desk.store.begin().await?;
-        if !due::finish(&mut tx, SERVICE, work).await? {
-            // Moved or called off meanwhile.
-            return Ok(());
+    /// Asks all these cases in one transaction. False: not all of the work is ours any more, and nothing was
+    /// done.
+    async fn try_ask(&self, claimed: &[due::Claimed], now: Timestamp) -> Result<bool, TableError> {
+        if claimed.is_empty() {
+            return Ok(true);
         }
-        if let Some(case) = tables::case(&mut *tx, id).await? {
+        let id = |work: &due::Claimed| {
+            let bad = |e: model::Invalid| TableError::Damaged {
+                what: "due work",
+                id: work.due.key.clone(),
+                problem: e.to_string(),
+            };
+            work.due.key.parse().map_err(bad)
+        };
+        let ids = claimed.iter().map(id).collect::<Result<BTreeSet<CaseId>, _>>()?;
+        let mut tx = self.desk.store.begin().await?;
+        if due::finish_all(&mut tx, SERVICE, claimed).await? < claimed.len() as u64 {
+            return Ok(false);
+        }
+        let cases = tables::cases(&mut tx, &ids).await?;
+        let asked = cases.into_iter().map(|case| {
             let mut open = Open::read(case);
             let policy = self.desk.policies.of(&open.case.brand);
             open.absorb(decide(Some(&open.case), &Input::Due, now, policy));
-            keep(&self.desk, &mut tx, [&open], now).await?;
-        }
+            open
+        });
+        let asked: Vec<Open> = asked.collect();
+        keep(&self.desk, &mut tx, &asked.iter().collect::<Vec<_>>(), now).await?;
         tx.commit().await.doing(|| "telling what fell due".into())?;
         self.desk.committed();
-        Ok(())
+        Ok(true)
     }
 
     async fn rest(&self, now: Timestamp) -> anyhow::Result<()> {

@@ -1,13 +1,15 @@
 //! Work for a given time: escalate, remind, breach. A row per piece of work, so that it survives restarts,
 //! is done by one process among several, and can be moved or called off with the state it belongs to.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use model::Timestamp;
 use sqlx::Row;
+use sqlx::any::AnyRow;
 
-use crate::outbox::plus;
-use crate::{Backend, Doing, Store, StoreError, Tx, name};
+use crate::lease::{Claim, Leased};
+use crate::{Doing, Statement, Store, StoreError, Tx, name, pieces};
 
 /// The most rows one claim takes.
 pub const CLAIM_MAX: u32 = 500;
@@ -43,21 +45,31 @@ pub struct Claimed {
 /// # Errors
 /// When the database fails.
 pub async fn put(tx: &mut Tx, service: &str, due: &Due) -> Result<(), StoreError> {
-    let sql = name::sql(
-        service,
-        "INSERT INTO {service}_due (key, due_at_us, kind, body, claimed_by, claimed_until_us, claims) \
-         VALUES ($1, $2, $3, $4, '', 0, 0) ON CONFLICT (key) DO UPDATE SET \
-         due_at_us = excluded.due_at_us, kind = excluded.kind, body = excluded.body, \
-         claimed_by = '', claimed_until_us = 0",
-    )?;
-    sqlx::query(sql)
-        .bind(&due.key)
-        .bind(due.due_at.as_micros())
-        .bind(&due.kind)
-        .bind(due.body.clone())
-        .execute(&mut **tx)
-        .await
-        .doing(|| format!("writing due work '{}' of {service}", due.kind))?;
+    put_all(tx, service, std::slice::from_ref(due)).await
+}
+
+/// As [`put`], for many; of those with one key the last counts.
+///
+/// # Errors
+/// When the database fails.
+pub async fn put_all(tx: &mut Tx, service: &str, dues: &[Due]) -> Result<(), StoreError> {
+    name::check(service)?;
+    let last: BTreeMap<&str, &Due> = dues.iter().map(|due| (due.key.as_str(), due)).collect();
+    let rows: Vec<&Due> = last.into_values().collect();
+    for rows in pieces(&rows) {
+        let mut insert = Statement::new(format!(
+            "INSERT INTO {service}_due (key, due_at_us, kind, body, claimed_by, claimed_until_us, claims) "
+        ));
+        insert.values(rows, |row, due| {
+            row.bind(due.key.clone()).bind(due.due_at.as_micros()).bind(due.kind.clone());
+            row.bind(due.body.clone()).bind("").bind(0_i64).bind(0_i64);
+        });
+        insert.push(
+            " ON CONFLICT (key) DO UPDATE SET due_at_us = excluded.due_at_us, kind = excluded.kind, \
+             body = excluded.body, claimed_by = '', claimed_until_us = 0",
+        );
+        insert.run(&mut **tx, &format!("writing due work of {service}")).await?;
+    }
     Ok(())
 }
 
@@ -66,14 +78,32 @@ pub async fn put(tx: &mut Tx, service: &str, due: &Due) -> Result<(), StoreError
 /// # Errors
 /// When the database fails.
 pub async fn cancel(tx: &mut Tx, service: &str, key: &str) -> Result<bool, StoreError> {
-    let sql = name::sql(service, "DELETE FROM {service}_due WHERE key = $1")?;
-    let gone = sqlx::query(sql)
-        .bind(key)
-        .execute(&mut **tx)
-        .await
-        .doing(|| format!("calling off due work of {service}"))?;
-    Ok(gone.rows_affected() == 1)
+    Ok(cancel_all(tx, service, &[key.to_owned()]).await? == 1)
 }
+
+/// As [`cancel`], for many; how many there were.
+///
+/// # Errors
+/// When the database fails.
+pub async fn cancel_all(tx: &mut Tx, service: &str, keys: &[String]) -> Result<u64, StoreError> {
+    name::check(service)?;
+    let mut gone = 0;
+    for keys in pieces(keys) {
+        let mut delete = Statement::new(format!("DELETE FROM {service}_due WHERE key IN "));
+        delete.list(keys);
+        gone += delete.run(&mut **tx, &format!("calling off due work of {service}")).await?;
+    }
+    Ok(gone)
+}
+
+const LEASED: Leased = Leased {
+    table: "due",
+    key: "key",
+    counter: "claims",
+    columns: "key, due_at_us, kind, body, claims",
+    is_free: "o.due_at_us <= $1",
+    order: "o.due_at_us, o.key",
+};
 
 /// Takes up to `limit` (at most [`CLAIM_MAX`]) pieces of work that are due, earliest first, for `lease`.
 ///
@@ -87,58 +117,21 @@ pub async fn claim(
     lease: Duration,
     limit: u32,
 ) -> Result<Vec<Claimed>, StoreError> {
-    let doing = || format!("claiming due work of {service}");
-    let mut tx = store.begin().await?;
-    let skip = match store.backend() {
-        Backend::Postgres => " FOR UPDATE SKIP LOCKED",
-        Backend::Sqlite => "",
-    };
-    let select = name::sql(
-        service,
-        &format!(
-            "SELECT key, due_at_us, kind, body, claims FROM {{service}}_due \
-             WHERE due_at_us <= $1 AND claimed_until_us <= $1 ORDER BY due_at_us, key LIMIT $2{skip}"
-        ),
-    )?;
-    let rows = sqlx::query(select)
-        .bind(now.as_micros())
-        .bind(i64::from(limit.min(CLAIM_MAX)))
-        .fetch_all(&mut *tx)
-        .await
-        .doing(doing)?;
-    let until = plus(now, lease);
-    let mut claimed = Vec::with_capacity(rows.len());
-    for row in &rows {
-        let read = || -> Result<(Due, i64), sqlx::Error> {
-            let due = Due {
-                key: row.try_get("key")?,
-                due_at: Timestamp::from_micros(row.try_get("due_at_us")?),
-                kind: row.try_get("kind")?,
-                body: row.try_get("body")?,
-            };
-            Ok((due, row.try_get("claims")?))
+    let claim = Claim { service, worker, now, lease, limit: limit.min(CLAIM_MAX) };
+    let rows = claim.take(store, &LEASED).await?;
+    let read = |row: &AnyRow| -> Result<Claimed, sqlx::Error> {
+        let due = Due {
+            key: row.try_get("key")?,
+            due_at: Timestamp::from_micros(row.try_get("due_at_us")?),
+            kind: row.try_get("kind")?,
+            body: row.try_get("body")?,
         };
-        let (due, claims) = read().doing(doing)?;
-        let update = name::sql(
-            service,
-            "UPDATE {service}_due SET claimed_by = $1, claimed_until_us = $2, claims = claims + 1 \
-             WHERE key = $3 AND claimed_until_us <= $4 AND claims = $5",
-        )?;
-        let taken = sqlx::query(update)
-            .bind(worker)
-            .bind(until.as_micros())
-            .bind(&due.key)
-            .bind(now.as_micros())
-            .bind(claims)
-            .execute(&mut *tx)
-            .await
-            .doing(doing)?;
-        if taken.rows_affected() == 1 {
-            let claims = u32::try_from(claims + 1).unwrap_or(u32::MAX);
-            claimed.push(Claimed { due, claims, until, worker: worker.to_owned() });
-        }
-    }
-    tx.commit().await.doing(doing)?;
+        let claims = u32::try_from(row.try_get::<i64, _>("claims")?).unwrap_or(u32::MAX);
+        Ok(Claimed { due, claims, until: claim.until(), worker: worker.to_owned() })
+    };
+    let read = rows.iter().map(read).collect::<Result<Vec<_>, _>>();
+    let mut claimed = read.doing(|| format!("reading claimed work of {service}"))?;
+    claimed.sort_by(|a, b| (a.due.due_at, &a.due.key).cmp(&(b.due.due_at, &b.due.key)));
     Ok(claimed)
 }
 
@@ -148,20 +141,28 @@ pub async fn claim(
 /// # Errors
 /// When the database fails.
 pub async fn finish(tx: &mut Tx, service: &str, claimed: &Claimed) -> Result<bool, StoreError> {
-    let sql = name::sql(
-        service,
-        "DELETE FROM {service}_due WHERE key = $1 AND claimed_by = $2 AND claimed_until_us = $3 \
-         AND claims = $4",
-    )?;
-    let gone = sqlx::query(sql)
-        .bind(&claimed.due.key)
-        .bind(&claimed.worker)
-        .bind(claimed.until.as_micros())
-        .bind(i64::from(claimed.claims))
-        .execute(&mut **tx)
-        .await
-        .doing(|| format!("ending due work '{}' of {service}", claimed.due.kind))?;
-    Ok(gone.rows_affected() == 1)
+    Ok(finish_all(tx, service, std::slice::from_ref(claimed)).await? == 1)
+}
+
+/// As [`finish`], for many; how many could be ended. `tx` must not be committed unless all could.
+///
+/// # Errors
+/// When the database fails.
+pub async fn finish_all(tx: &mut Tx, service: &str, claimed: &[Claimed]) -> Result<u64, StoreError> {
+    name::check(service)?;
+    let mut gone = 0;
+    for claimed in pieces(claimed) {
+        let mut delete = Statement::new(format!(
+            "DELETE FROM {service}_due WHERE (key, claimed_by, claimed_until_us, claims) IN ("
+        ));
+        delete.values(claimed, |row, work| {
+            row.bind(work.due.key.clone()).bind(work.worker.clone());
+            row.bind(work.until.as_micros()).bind(i64::from(work.claims));
+        });
+        delete.push(")");
+        gone += delete.run(&mut **tx, &format!("ending due work of {service}")).await?;
+    }
+    Ok(gone)
 }
 
 /// When to claim again; absent when nothing is planned.

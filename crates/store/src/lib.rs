@@ -15,15 +15,19 @@
 
 pub mod due;
 mod error;
+mod lease;
 mod migrate;
 mod name;
 pub mod offsets;
 mod open;
 pub mod outbox;
+mod statement;
 
 pub use error::{Doing, StoreError};
+pub use lease::release;
 pub use migrate::{Applied, Migration, migrate, pending, wait_for_version};
 pub use open::{Backend, Store, StoreOptions, Tx};
+pub use statement::{Statement, Values, pieces};
 
 /// The driver, so that services write SQL with the same version.
 pub use sqlx;

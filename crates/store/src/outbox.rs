@@ -11,8 +11,9 @@ use model::Timestamp;
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
+use crate::lease::{Claim, Leased};
 use crate::open::backend_of;
-use crate::{Backend, Doing, Store, StoreError, Tx, name};
+use crate::{Backend, Doing, Statement, Store, StoreError, Tx, name};
 
 /// The most rows one claim takes.
 pub const CLAIM_MAX: u32 = 500;
@@ -152,15 +153,14 @@ pub async fn enqueue(
     message: &Message,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
-    let doing = || format!("writing a message to {}", message.destination);
+    name::check(service)?;
+    let doing = format!("writing a message to {}", message.destination);
     if backend_of(tx) == Backend::Postgres {
         // Two transactions that write to one pair take turns, or both would get the same number.
         let pair = format!("{service}/{}/{}", message.ordering_key, message.destination);
-        sqlx::query("SELECT pg_advisory_xact_lock($1)")
-            .bind(lock_number(&pair))
-            .execute(&mut **tx)
-            .await
-            .doing(doing)?;
+        let mut lock = Statement::new("SELECT pg_advisory_xact_lock(");
+        lock.bind(lock_number(&pair)).push(")");
+        lock.run(&mut **tx, &doing).await?;
     }
     let sql = name::sql(
         service,
@@ -182,9 +182,23 @@ pub async fn enqueue(
         .bind(message.due_at.as_micros())
         .execute(&mut **tx)
         .await
-        .doing(doing)?;
+        .doing(|| doing)?;
     Ok(written.rows_affected() == 1)
 }
+
+const LEASED: Leased = Leased {
+    table: "outbox",
+    key: "delivery_id",
+    counter: "attempts",
+    columns: "delivery_id, ordering_key, destination, kind, body, headers, state, attempts, created_at_us, \
+              due_at_us, ended_at_us, last_error",
+    is_free: "o.state = 'pending' AND o.due_at_us <= $1 \
+              AND NOT EXISTS (SELECT 1 FROM {service}_outbox p WHERE p.ordering_key = o.ordering_key \
+              AND p.destination = o.destination AND p.state = 'pending' AND p.seq < o.seq) \
+              AND NOT EXISTS (SELECT 1 FROM {service}_outbox_pauses r \
+              WHERE r.destination = o.destination AND r.until_us > $1)",
+    order: "o.due_at_us, o.created_at_us, o.delivery_id",
+};
 
 /// Takes up to `limit` (at most [`CLAIM_MAX`]) messages that are due, for `lease`. Leaves out those whose
 /// destination rests and those behind an unfinished one of the same pair.
@@ -199,57 +213,17 @@ pub async fn claim(
     lease: Duration,
     limit: u32,
 ) -> Result<Vec<Claimed>, StoreError> {
-    let doing = || format!("claiming messages of {service}");
-    let mut tx = store.begin().await?;
-    let skip = match store.backend() {
-        Backend::Postgres => " FOR UPDATE OF o SKIP LOCKED",
-        Backend::Sqlite => "",
-    };
-    let select = name::sql(
-        service,
-        &format!(
-            "SELECT o.delivery_id, o.ordering_key, o.destination, o.kind, o.body, o.headers, o.state, \
-             o.attempts, o.created_at_us, o.due_at_us, o.ended_at_us, o.last_error \
-             FROM {{service}}_outbox o WHERE o.state = 'pending' AND o.due_at_us <= $1 \
-             AND o.claimed_until_us <= $1 \
-             AND NOT EXISTS (SELECT 1 FROM {{service}}_outbox p WHERE p.ordering_key = o.ordering_key \
-             AND p.destination = o.destination AND p.state = 'pending' AND p.seq < o.seq) \
-             AND NOT EXISTS (SELECT 1 FROM {{service}}_outbox_pauses r \
-             WHERE r.destination = o.destination AND r.until_us > $1) \
-             ORDER BY o.due_at_us, o.created_at_us, o.delivery_id LIMIT $2{skip}"
-        ),
-    )?;
-    let rows = sqlx::query(select)
-        .bind(now.as_micros())
-        .bind(i64::from(limit.min(CLAIM_MAX)))
-        .fetch_all(&mut *tx)
-        .await
-        .doing(doing)?;
-    let until = plus(now, lease);
-    let mut claimed = Vec::with_capacity(rows.len());
-    for row in &rows {
-        let mut entry = entry(row).doing(doing)?;
-        let update = name::sql(
-            service,
-            "UPDATE {service}_outbox SET claimed_by = $1, claimed_until_us = $2, attempts = attempts + 1 \
-             WHERE delivery_id = $3 AND state = 'pending' AND claimed_until_us <= $4 AND attempts = $5",
-        )?;
-        let taken = sqlx::query(update)
-            .bind(worker)
-            .bind(until.as_micros())
-            .bind(&entry.message.delivery_id)
-            .bind(now.as_micros())
-            .bind(i64::from(entry.attempts))
-            .execute(&mut *tx)
-            .await
-            .doing(doing)?;
-        if taken.rows_affected() == 1 {
-            entry.attempts += 1;
-            claimed.push(Claimed { entry, until, worker: worker.to_owned() });
-        }
-    }
-    tx.commit().await.doing(doing)?;
-    Ok(claimed)
+    let claim = Claim { service, worker, now, lease, limit: limit.min(CLAIM_MAX) };
+    let rows = claim.take(store, &LEASED).await?;
+    let read = rows.iter().map(entry).collect::<Result<Vec<_>, _>>();
+    let mut entries = read.doing(|| format!("reading claimed messages of {service}"))?;
+    entries.sort_by(|a, b| place(a).cmp(&place(b)));
+    let claimed = |entry| Claimed { entry, until: claim.until(), worker: worker.to_owned() };
+    Ok(entries.into_iter().map(claimed).collect())
+}
+
+fn place(entry: &Entry) -> (Timestamp, Timestamp, &str) {
+    (entry.message.due_at, entry.created_at, &entry.message.delivery_id)
 }
 
 /// Records how an attempt ended, with whatever else `tx` does (an event that tells of it).
@@ -395,11 +369,6 @@ pub async fn purge(store: &Store, service: &str, before: Timestamp, limit: u32) 
         .doing(doing)?;
     tx.commit().await.doing(doing)?;
     Ok(gone.rows_affected())
-}
-
-pub(crate) fn plus(now: Timestamp, lease: Duration) -> Timestamp {
-    let micros = i64::try_from(lease.as_micros()).unwrap_or(i64::MAX);
-    Timestamp::from_micros(now.as_micros().saturating_add(micros))
 }
 
 fn entry(row: &AnyRow) -> Result<Entry, sqlx::Error> {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use bus::{Partition, Received, Topic};
+use bus::{Log, Partition, Received, Topic};
 use bytes::Bytes;
 use contracts::alert::v1::alert_service_client::AlertServiceClient;
 use contracts::alert::v1::{
@@ -13,18 +13,20 @@ use contracts::classify::v1::VerdictEvent;
 use contracts::envelope;
 use contracts::response::v1::response_service_client::ResponseServiceClient;
 use contracts::response::v1::{CaseEvent, CaseState, GetCaseRequest, ListCasesRequest};
+use runtime::net::Link;
 
-use crate::cluster::Cluster;
 use crate::receiver::Receiver;
 
 /// Nothing has changed for this long: everything is worked through.
 const STILL: Duration = Duration::from_secs(12);
+/// Cases whose history is read.
+const HISTORIES: usize = 200;
 /// After this the test gives up: a bound, not a measurement.
 const GIVE_UP: Duration = Duration::from_secs(240);
 
 /// Every committed record of a topic.
-async fn records(cluster: &Cluster, topic: Topic) -> Vec<Received> {
-    let reader = cluster.log.reader().unwrap();
+pub(crate) async fn records(log: &dyn Log, topic: Topic) -> Vec<Received> {
+    let reader = log.reader().unwrap();
     let mut all = Vec::new();
     for number in 0..reader.partitions(topic).await.unwrap() {
         let partition = Partition { topic, number };
@@ -44,13 +46,13 @@ fn open<M: prost::Message + prost::Name + Default>(record: &Received) -> Option<
 }
 
 /// Waits until all verdicts are there and nothing moves any more.
-pub(crate) async fn settled(cluster: &Cluster, receiver: &Receiver, mentions: u64) {
+pub(crate) async fn settled(log: &dyn Log, receiver: &Receiver, mentions: u64) {
     let begun = tokio::time::Instant::now();
     let mut before = None;
     loop {
-        let verdicts = records(cluster, Topic::Verdicts).await.len() as u64;
-        let tallied = tallied(cluster).await;
-        let cases = records(cluster, Topic::Cases).await.len();
+        let verdicts = records(log, Topic::Verdicts).await.len() as u64;
+        let tallied = tallied(log).await;
+        let cases = records(log, Topic::Cases).await.len();
         let now = (verdicts, tallied, cases, receiver.read(|seen| seen.bodies.len()));
         if before == Some(now) && verdicts >= mentions && tallied >= mentions {
             return;
@@ -64,9 +66,9 @@ pub(crate) async fn settled(cluster: &Cluster, receiver: &Receiver, mentions: u6
     }
 }
 
-pub(crate) async fn one_verdict_each(cluster: &Cluster, accepted: &BTreeSet<Bytes>) {
+pub(crate) async fn one_verdict_each(log: &dyn Log, accepted: &BTreeSet<Bytes>) {
     let mut verdicts: BTreeMap<Bytes, usize> = BTreeMap::new();
-    for record in records(cluster, Topic::Verdicts).await {
+    for record in records(log, Topic::Verdicts).await {
         let verdict: VerdictEvent = open(&record).expect("only verdicts are on the verdicts topic");
         assert!(verdict.verdict.is_some(), "a post has words to understand");
         *verdicts.entry(verdict.mention.unwrap().mention_id).or_default() += 1;
@@ -79,9 +81,9 @@ pub(crate) async fn one_verdict_each(cluster: &Cluster, accepted: &BTreeSet<Byte
         verdicts.len(),
         accepted.len()
     );
-    let dead = records(cluster, Topic::DeadLetter).await.len();
+    let dead = records(log, Topic::DeadLetter).await.len();
     assert_eq!(dead, 0, "nothing was refused");
-    let published = records(cluster, Topic::Mentions).await;
+    let published = records(log, Topic::Mentions).await;
     let unique: BTreeSet<&Bytes> = published.iter().map(|r| &r.record.key).collect();
     println!(
         "accepted {} = stored {} (published {}, of which {} repeats were merged)",
@@ -93,60 +95,82 @@ pub(crate) async fn one_verdict_each(cluster: &Cluster, accepted: &BTreeSet<Byte
 }
 
 /// Posts counted under topics; every mention has one brand and one topic.
-async fn tallied(cluster: &Cluster) -> u64 {
-    let tallies = records(cluster, Topic::Tallies).await;
+async fn tallied(log: &dyn Log) -> u64 {
+    let tallies = records(log, Topic::Tallies).await;
     let of_topics = tallies.iter().filter_map(open::<TallyEvent>).filter(|t| t.subject.starts_with("topic/"));
     of_topics.map(|t| u64::from(t.posts)).sum()
 }
 
-pub(crate) async fn tallies_add_up(cluster: &Cluster, verdicts: u64) {
-    assert_eq!(tallied(cluster).await, verdicts, "tallies add up to the verdicts");
+pub(crate) async fn tallies_add_up(log: &dyn Log, verdicts: u64) {
+    assert_eq!(tallied(log).await, verdicts, "tallies add up to the verdicts");
 }
 
-pub(crate) async fn cases_exist_once(cluster: &Cluster) {
-    let mut client = ResponseServiceClient::new(cluster.link(&cluster.response));
-    let states =
-        [CaseState::New, CaseState::Open, CaseState::Waiting, CaseState::Resolved].map(i32::from).to_vec();
-    let mut cases = Vec::new();
-    let mut page_token = String::new();
-    loop {
-        let request = ListCasesRequest {
-            states: states.clone(),
-            limit: 500,
-            page_token,
-            ..ListCasesRequest::default()
-        };
-        let page = client.list_cases(request).await.unwrap().into_inner();
-        cases.extend(page.cases);
-        page_token = page.next_page_token;
-        if page_token.is_empty() {
-            break;
+/// What response says about its cases.
+pub(crate) struct Cases {
+    ids: BTreeSet<Bytes>,
+    listed: usize,
+    /// Of some of them: the sequence numbers of their histories.
+    histories: BTreeMap<Bytes, Vec<u64>>,
+}
+
+impl Cases {
+    /// Asks for all cases, and for the histories of some.
+    pub(crate) async fn ask(response: Link) -> Self {
+        let mut client = ResponseServiceClient::new(response);
+        let states = [CaseState::New, CaseState::Open, CaseState::Waiting, CaseState::Resolved];
+        let mut cases = Vec::new();
+        let mut page_token = String::new();
+        loop {
+            let states = states.map(i32::from).to_vec();
+            let request = ListCasesRequest { states, limit: 500, page_token, ..ListCasesRequest::default() };
+            let page = client.list_cases(request).await.unwrap().into_inner();
+            cases.extend(page.cases.into_iter().map(|case| case.case_id));
+            page_token = page.next_page_token;
+            if page_token.is_empty() {
+                break;
+            }
         }
+        let mut histories = BTreeMap::new();
+        for case_id in cases.iter().take(HISTORIES) {
+            let request = GetCaseRequest { case_id: case_id.clone() };
+            let history = client.get_case(request).await.unwrap().into_inner().history;
+            histories.insert(case_id.clone(), history.iter().map(|e| e.sequence).collect());
+        }
+        Self { listed: cases.len(), ids: cases.into_iter().collect(), histories }
     }
-    assert!(cases.len() > 100, "complaints open cases: {}", cases.len());
-    let ids: BTreeSet<&Bytes> = cases.iter().map(|c| &c.case_id).collect();
-    assert_eq!(ids.len(), cases.len());
-    // Changes reach the topic at least once; a repeat is the same change.
-    let mut told: BTreeMap<Bytes, BTreeSet<u64>> = BTreeMap::new();
-    for event in records(cluster, Topic::Cases).await.iter().filter_map(open::<CaseEvent>) {
-        told.entry(event.case.unwrap().case_id).or_default().insert(event.sequence);
+
+    /// Every case exists once, with a history that the topic tells just so.
+    pub(crate) async fn exist_once(&self, log: &dyn Log) {
+        assert!(self.listed > 100, "complaints open cases: {}", self.listed);
+        assert_eq!(self.ids.len(), self.listed);
+        // Changes reach the topic at least once; a repeat is the same change.
+        let mut told: BTreeMap<Bytes, BTreeSet<u64>> = BTreeMap::new();
+        let mut customers: BTreeMap<(String, String), BTreeSet<Bytes>> = BTreeMap::new();
+        for event in records(log, Topic::Cases).await.iter().filter_map(open::<CaseEvent>) {
+            let sequence = event.sequence;
+            let case = event.case.unwrap();
+            let matter = (case.brand, case.customer_key);
+            customers.entry(matter).or_default().insert(case.case_id.clone());
+            told.entry(case.case_id).or_default().insert(sequence);
+        }
+        assert!(told.keys().eq(self.ids.iter()), "every case is on the topic, and no other");
+        for (case_id, sequence) in &self.histories {
+            assert!(
+                sequence.iter().copied().eq(1..=sequence.len() as u64),
+                "a history without gap or repeat: {sequence:?}"
+            );
+            assert!(told[case_id].iter().eq(sequence), "the topic tells the same history");
+        }
+        // All of them complain within the same hour, which is one matter.
+        let twice = customers.values().filter(|cases| cases.len() > 1).count();
+        assert_eq!(twice, 0, "customers have two cases for one matter");
+        println!("{} cases, each once", self.listed);
     }
-    assert!(told.keys().eq(ids.iter().copied()), "every case is on the topic, and no other");
-    for case in cases.iter().take(200) {
-        let request = GetCaseRequest { case_id: case.case_id.clone() };
-        let history = client.get_case(request).await.unwrap().into_inner().history;
-        let sequence: Vec<u64> = history.iter().map(|e| e.sequence).collect();
-        assert!(
-            sequence.iter().copied().eq(1..=history.len() as u64),
-            "a history without gap or repeat: {sequence:?}"
-        );
-        assert!(told[&case.case_id].iter().copied().eq(sequence), "the topic tells the same history");
-    }
-    println!("{} cases, each once", cases.len());
 }
 
-pub(crate) async fn pages_arrived(cluster: &Cluster, receiver: &Receiver) {
-    let mut client = AlertServiceClient::new(cluster.link(&cluster.alert));
+/// Every episode exists once, and what it sent has arrived.
+pub(crate) async fn pages_arrived(alert: Link, receiver: &Receiver) {
+    let mut client = AlertServiceClient::new(alert);
     let states =
         [EpisodeState::Firing, EpisodeState::Acknowledged, EpisodeState::Resolved, EpisodeState::NoData];
     let request = ListEpisodesRequest {

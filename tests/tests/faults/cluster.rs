@@ -164,12 +164,12 @@ fn bin_dir() -> PathBuf {
     own.parent().and_then(std::path::Path::parent).unwrap().to_owned()
 }
 
-fn binary(name: &str) -> PathBuf {
+pub(crate) fn binary(name: &str) -> PathBuf {
     bin_dir().join(name)
 }
 
 /// A test run builds libraries first; the binaries of other packages are asked for here.
-fn build() {
+pub(crate) fn build() {
     let target = bin_dir();
     let mut cargo = std::process::Command::new(env!("CARGO"));
     cargo.args([
@@ -178,6 +178,14 @@ fn build() {
     ]);
     if target.file_name().is_some_and(|profile| profile == "release") {
         cargo.arg("--release");
+    }
+    // What Cargo says about this test is part of what some build scripts depend on: with it in its environment
+    // the inner build would build half of everything anew, and so would the next outer one.
+    let about_us = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_", "CARGO_PRIMARY_"];
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(|name| about_us.iter().any(|prefix| name.starts_with(prefix))) {
+            cargo.env_remove(&name);
+        }
     }
     let status = cargo
         .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
@@ -188,7 +196,7 @@ fn build() {
 }
 
 /// A port below those that the system gives to outgoing connections: a killed service must get it back.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let begin = 20_000 + (std::process::id() % 1_000) as u16 * 10;
     loop {

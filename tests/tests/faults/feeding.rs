@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use contracts::ingest::v1::ingest_service_client::IngestServiceClient;
 use contracts::ingest::v1::{Disposition, PublishRequest};
+use model::{MentionId, SourceKind};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
@@ -74,10 +75,16 @@ async fn publish(url: &str, body: &str) -> Option<Vec<Bytes>> {
     all.then(|| answer.items.into_iter().map(|item| item.mention_id).collect())
 }
 
-fn line(rng: &mut StdRng, number: usize) -> String {
+/// One mention as a line of JSON, written now.
+pub(crate) fn line(rng: &mut StdRng, number: usize) -> String {
     let texts: &[&str] = if rng.random_bool(0.1) { &COMPLAINTS } else { &CHATTER };
     let text = texts.choose(rng).unwrap();
     let author = format!("person-{}", rng.random_range(0..3_000));
     let at = RealClock.now().to_string();
     format!("{}\n", json!({"id": format!("m-{number}"), "text": text, "author": author, "created_at": at}))
+}
+
+/// The id of the mention in the line of that number.
+pub(crate) fn mention_id(number: usize) -> MentionId {
+    MentionId::of(SourceKind::Ndjson, "", &format!("m-{number}"))
 }

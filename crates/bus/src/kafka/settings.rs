@@ -206,6 +206,75 @@ impl fmt::Debug for KafkaSecurity {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{LogConfig, Password, SecurityConfig};
+
+    fn config(security: SecurityConfig) -> LogConfig {
+        let kafka = Some("broker:9093".to_owned());
+        LogConfig { kafka, prefix: "prod.".to_owned(), security: Some(security), ..LogConfig::default() }
+    }
+
+    fn with_password() -> SecurityConfig {
+        SecurityConfig {
+            ca: Some("ca.pem".into()),
+            mechanism: "SCRAM-SHA-512".to_owned(),
+            user: "redress".to_owned(),
+            password: Password::new("hunter2"),
+            ..SecurityConfig::default()
+        }
+    }
+
+    #[test]
+    fn every_client_is_told_of_encryption_and_identity() {
+        let config = config(with_password());
+        config.check().unwrap();
+        let settings = config.kafka_settings("redress-test");
+        for client in [settings.client(), settings.consumer(), settings.member("g", "m"), settings.producer()]
+        {
+            for (name, value) in [
+                ("bootstrap.servers", "broker:9093"),
+                ("client.id", "redress-test"),
+                ("security.protocol", "sasl_ssl"),
+                ("ssl.ca.location", "ca.pem"),
+                ("sasl.mechanism", "SCRAM-SHA-512"),
+                ("sasl.username", "redress"),
+                ("sasl.password", "hunter2"),
+            ] {
+                assert_eq!(client.get(name), Some(value), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn certificates_alone_are_an_identity_too() {
+        let security = SecurityConfig {
+            cert: Some("us.pem".into()),
+            key: Some("us.key".into()),
+            ..SecurityConfig::default()
+        };
+        let client = config(security).kafka_settings("redress-test").client();
+        assert_eq!(client.get("security.protocol"), Some("ssl"));
+        assert_eq!(client.get("ssl.certificate.location"), Some("us.pem"));
+        assert_eq!(client.get("ssl.key.location"), Some("us.key"));
+        assert_eq!(client.get("sasl.mechanism"), None);
+    }
+
+    #[test]
+    fn half_an_identity_is_refused_and_a_password_is_never_printed() {
+        let right = with_password();
+        for (security, problem) in [
+            (SecurityConfig { password: Password::default(), ..right.clone() }, "go together"),
+            (SecurityConfig { user: String::new(), ..right.clone() }, "go together"),
+            (SecurityConfig { mechanism: "GSSAPI".to_owned(), ..right.clone() }, "needs one of PLAIN"),
+            (SecurityConfig { cert: Some("us.pem".into()), ..right.clone() }, "go together"),
+        ] {
+            let error = config(security).check().unwrap_err().to_string();
+            assert!(error.contains(problem), "{error}");
+        }
+        let embedded = LogConfig { kafka: None, embedded: Some("log.db".into()), ..config(right.clone()) };
+        assert!(embedded.check().unwrap_err().to_string().contains("Kafka alone"));
+        let printed = format!("{right:?}") + &serde_json::to_string(&right).unwrap();
+        assert!(printed.contains("***") && !printed.contains("hunter2"), "{printed}");
+    }
 
     #[test]
     fn the_password_is_never_printed() {

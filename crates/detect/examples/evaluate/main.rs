@@ -74,6 +74,19 @@ fn main() {
         }
         "loo" => left_out(&data, args.get(1).and_then(|a| a.parse().ok()).unwrap_or(60)),
         "cascades" => forecasts(&data),
+        "misses" => misses(&nab),
+        "large" => {
+            let tideh = cascades::tideh(&data.join("tideh"));
+            for rotate in 0..args.get(1).and_then(|a| a.parse().ok()).unwrap_or(1usize) {
+                let mut t = tideh.clone();
+                // Other folds each time.
+                t.sort_by_key(|t| (t.reactions.len() * (rotate * 7919 + 13)) % 10_007);
+                cascades::print(
+                    "large",
+                    &cascades::crossed(&t, 10, |t| detect::thread::CascadeModel::fit(t).unwrap(), 0).0,
+                );
+            }
+        }
         "twitter" => {
             let tideh = cascades::tideh(&data.join("tideh"));
             for parts in args.iter().skip(1) {
@@ -114,6 +127,58 @@ fn main() {
             println!("wrote {} bytes from {} threads", bytes.len(), threads.len());
         }
         _ => println!("unknown command {command}"),
+    }
+}
+
+/// Prints every label with the best surprise around it, and every false alarm at a nominal 0.2 a day.
+fn misses(nab: &[Labelled]) {
+    for one in nab {
+        let (surprise, alarms) = search::run(one, &Tuning::default());
+        let first = nab::probation(one.rows.len());
+        let near = |from: usize, until: usize| {
+            (from..until.min(surprise.len())).max_by(|a, b| surprise[*a].total_cmp(&surprise[*b])).unwrap()
+        };
+        let at = |t: i64| one.rows.partition_point(|r| r.0 < t);
+        let counts = |row: usize| {
+            let mean = |from: usize, until: usize| {
+                let part = &one.rows[from.min(row)..until.min(one.rows.len())];
+                part.iter().map(|r| r.1).sum::<f64>() / part.len().max(1) as f64
+            };
+            format!(
+                "day before {:.1}/row, hour before {:.1}, rows {:?}",
+                mean(row.saturating_sub(300), row.saturating_sub(12)),
+                mean(row.saturating_sub(18), row.saturating_sub(6)),
+                one.rows[row.saturating_sub(6)..(row + 8).min(one.rows.len())]
+                    .iter()
+                    .map(|r| r.1)
+                    .collect::<Vec<_>>()
+            )
+        };
+        for (label, window) in one.labels.iter().zip(&one.windows) {
+            let best = near(at(label - 7200), at(label + 3600));
+            let alarm = alarms.iter().find(|row| (window.0..=window.1).contains(&one.rows[**row].0));
+            println!(
+                "{} label row {}: best {:.2} at {:+} min, window alarm {:?}; {}",
+                one.name,
+                at(*label),
+                surprise[best],
+                (one.rows[best].0 - label) / 60,
+                alarm.map(|row| (one.rows[*row].0 - label) / 60),
+                counts(at(*label))
+            );
+        }
+        for row in nab::starts(one, &surprise, 3.16).into_iter().filter(|row| *row >= first) {
+            if !one.windows.iter().any(|w| (w.0..=w.1).contains(&one.rows[row].0)) {
+                let best = near(row, row + 12);
+                println!(
+                    "{} false row {row} (hour {}): {:.2}; {}",
+                    one.name,
+                    one.rows[row].0 / 3600 % 24,
+                    surprise[best],
+                    counts(best)
+                );
+            }
+        }
     }
 }
 

@@ -16,10 +16,11 @@ struct World {
     onsets: Vec<usize>,
 }
 
-fn world(seed: u64, per_row: f64, times: f64) -> World {
+fn world(seed: u64, per_row: f64, times: f64, every_days: i64) -> World {
     const DAYS: i64 = 42;
-    let at: Vec<i64> =
-        (0..10).map(|k| (10 + 3 * k) * DAY_S + (seed as i64 * 7919 + k * 31_337).rem_euclid(DAY_S)).collect();
+    let at: Vec<i64> = (0..30 / every_days)
+        .map(|k| (10 + every_days * k) * DAY_S + (seed as i64 * 7919 + k * 31_337).rem_euclid(DAY_S))
+        .collect();
     let faults: Vec<Fault> =
         at.iter().map(|at_s| Fault::Onset { at_s: *at_s, for_s: ONSET_FOR_S, times }).collect();
     let events = background(seed, per_row / 300.0, START_S, DAYS * DAY_S, &Rhythmic::default(), &faults);
@@ -56,10 +57,21 @@ fn cusum(world: &World) -> Vec<f32> {
 
 /// Prints, per size of rise, the share found within six hours and the median delay at 0.1 and 0.5 false alarms a day.
 pub fn delays() {
+    for every_days in [3, 10] {
+        println!("rises {every_days} days apart");
+        delays_where(every_days);
+    }
+}
+
+fn delays_where(every_days: i64) {
+    /// Rises per line.
+    const RISES: i64 = 80;
     println!("rise   per 5 min  false alarms/day  ours: found, median delay   CUSUM: found, median delay");
     for times in [1.5, 2.0, 3.0, 5.0] {
         for per_row in [2.0, 20.0] {
-            let worlds: Vec<World> = (0..8).map(|seed| world(seed, per_row, times)).collect();
+            let worlds: Vec<World> = (0..(RISES * every_days / 30) as u64)
+                .map(|seed| world(seed, per_row, times, every_days))
+                .collect();
             for rate in [0.1, 0.5] {
                 let cells: Vec<String> = [ours as fn(&World) -> Vec<f32>, cusum]
                     .iter()

@@ -3,7 +3,7 @@
 use super::{
     boost::{Boost, Growth},
     linear::Linear,
-    state::{FEATURES, ThreadState},
+    state::{COUNT, FEATURES, FOLLOWERS, ThreadState},
 };
 use crate::snapshot;
 
@@ -52,7 +52,7 @@ const LEVELS: [f32; 11] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0
 const FOLDS: usize = 8;
 /// Widening of intervals for threads of another kind than those fitted.
 const UNSEEN_KIND: f32 = 1.3;
-const MAGIC: &[u8; 8] = b"RDRCASC1";
+const MAGIC: &[u8; 8] = b"RDRCASC2";
 
 /// How well an age's model forecasts threads that were left out of its fit.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -67,11 +67,120 @@ pub struct AgeScore {
     pub covered: f32,
 }
 
-/// Everything fitted at one age.
-#[derive(Clone, Debug, Default, PartialEq)]
-struct AgeModel {
-    trees: Boost,
+/// What the middle of a fit is about, both as logarithms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Aim {
+    /// The growth still to come: little is known of the size that such threads come to.
+    Growth,
+    /// The same for threads of many kinds: a plain median, because leaning to one side would go along
+    /// to kinds not seen.
+    AnyGrowth,
+    /// The final size: such threads come to a typical one, and the less is known the nearer the
+    /// forecast stays to that.
+    Size,
+}
+
+/// How an aim is fitted.
+struct Recipe {
+    /// The linear fit's share; the trees learn what that leaves.
+    linear_share: f32,
+    /// Rows' worth by which the linear fit is pulled to a constant: a share of all weight, and a number.
+    linear_ridge: (f64, f64),
+    /// How far one round of trees moves at most, before the rate.
+    bound: f32,
+    /// Power of the final size over the expected one by which a row counts less. An error is relative
+    /// to the final size, so the same error weighs more where that came out small: 1 is the whole of it.
+    relative: f32,
+}
+
+impl Aim {
+    fn recipe(self) -> Recipe {
+        let growth = Recipe { linear_share: 0.8, linear_ridge: (0.02, 2.0), bound: 0.3, relative: 0.5 };
+        match self {
+            Self::Growth => growth,
+            Self::AnyGrowth => Recipe { relative: 0.0, ..growth },
+            Self::Size => Recipe { linear_share: 0.5, linear_ridge: (0.0, 30.0), bound: 0.1, relative: 1.0 },
+        }
+    }
+
+    /// What is added to the growth to be fitted.
+    fn offset(self, x: &[f32; FEATURES]) -> f32 {
+        match self {
+            Self::Growth | Self::AnyGrowth => 0.0,
+            Self::Size => x[COUNT],
+        }
+    }
+}
+
+/// Trees on what a share of a robust linear fit leaves.
+#[derive(Clone, Debug, PartialEq)]
+struct Middle {
+    aim: Aim,
     linear: Linear,
+    trees: Boost,
+}
+
+impl Middle {
+    fn fit(x: &[[f32; FEATURES]], growth: &[f32], weight: &[f32], aim: Aim) -> Self {
+        let recipe = aim.recipe();
+        let total: f32 = weight.iter().sum();
+        let y: Vec<f32> = x.iter().zip(growth).map(|(row, growth)| growth + aim.offset(row)).collect();
+        let ridge = recipe.linear_ridge.0 * f64::from(total) + recipe.linear_ridge.1;
+        let first = Linear::fit(x, &y, weight, ridge);
+        let weight = relative_weight(x, &y, weight, &first, recipe.relative);
+        let linear = Linear::fit(x, &y, &weight, ridge);
+        let rest: Vec<f32> =
+            x.iter().zip(&y).map(|(row, value)| value - recipe.linear_share * linear.answer(row)).collect();
+        let ridge = (total * 0.01).clamp(2.0, 20.0);
+        let growth = Growth { trees: 120, rate: 0.08, bound: recipe.bound, ridge, share: 0.7 };
+        let trees = Boost::fit(x, &rest, &weight, &growth);
+        Self { aim, linear, trees }
+    }
+
+    /// The growth still to come, as a logarithm.
+    fn growth(&self, x: &[f32; FEATURES]) -> f32 {
+        let value = self.aim.recipe().linear_share * self.linear.answer(x) + self.trees.answer(x);
+        value - self.aim.offset(x)
+    }
+
+    fn write(&self, out: &mut snapshot::Writer) {
+        out.u8(self.aim as u8);
+        self.trees.write(out);
+        self.linear.write(out);
+    }
+
+    fn read(input: &mut snapshot::Reader<'_>) -> Option<Self> {
+        let aim = match input.u8()? {
+            0 => Aim::Growth,
+            1 => Aim::AnyGrowth,
+            2 => Aim::Size,
+            _ => return None,
+        };
+        Some(Self { aim, trees: Boost::read(input)?, linear: Linear::read(input)? })
+    }
+}
+
+/// Weights by which a fit of logarithms makes the relative error small.
+fn relative_weight(
+    x: &[[f32; FEATURES]],
+    y: &[f32],
+    weight: &[f32],
+    expected: &Linear,
+    power: f32,
+) -> Vec<f32> {
+    /// One thread counts at most so many times more or less (as a logarithm).
+    const MOST: f32 = 1.5;
+    if power == 0.0 {
+        return weight.to_vec();
+    }
+    let times = |row, value: &f32| (-power * (value - expected.answer(row)).clamp(-MOST, MOST)).exp();
+    x.iter().zip(y).zip(weight).map(|((row, value), weight)| weight * times(row, value)).collect()
+}
+
+/// Everything fitted at one age.
+#[derive(Clone, Debug, PartialEq)]
+struct AgeModel {
+    middle: Middle,
     /// Logarithm of the typical absolute residual.
     spread: Boost,
     /// Quantiles of residuals over their spread, at [`LEVELS`].
@@ -101,7 +210,7 @@ pub struct CascadeModel {
 pub struct Forecast {
     /// Reactions so far.
     pub seen: u32,
-    /// Median of the final number of reactions.
+    /// The final number of reactions with the least expected error relative to it; a little below the median.
     pub expected_final: f32,
     /// Lower end of the central 90 % of the final number.
     pub low: f32,
@@ -139,13 +248,13 @@ impl Rows {
 
 impl AgeModel {
     /// Fits rows; also answers each row's residual by a fit that has not seen its thread.
-    fn fit(rows: &Rows) -> (Self, Vec<f32>) {
+    fn fit(rows: &Rows, aim: Aim) -> (Self, Vec<f32>) {
         let mut rest = vec![0.0; rows.y.len()];
         for fold in 0..FOLDS {
             let (x, y, weight) = rows.part(&rows.pick(fold, false));
-            let (trees, linear) = middle_fit(&x, &y, &weight);
+            let middle = Middle::fit(&x, &y, &weight, aim);
             for row in rows.pick(fold, true) {
-                rest[row] = rows.y[row] - mix(&trees, &linear, &rows.x[row]);
+                rest[row] = rows.y[row] - middle.growth(&rows.x[row]);
             }
         }
         let sizes: Vec<f32> = rest.iter().map(|value| (value.abs() + 0.02).ln()).collect();
@@ -161,30 +270,29 @@ impl AgeModel {
         }
         let spread = Boost::fit(&rows.x, &sizes, &rows.weight, &SPREAD_GROWTH);
         scaled.sort_by(|a, b| a.0.total_cmp(&b.0));
-        let (trees, linear) = middle_fit(&rows.x, &rows.y, &rows.weight);
-        (Self { trees, linear, spread, quantiles: LEVELS.map(|level| conformal(&scaled, level)) }, rest)
+        let middle = Middle::fit(&rows.x, &rows.y, &rows.weight, aim);
+        (Self { middle, spread, quantiles: LEVELS.map(|level| conformal(&scaled, level)) }, rest)
     }
 
     fn growing(&self, x: &[f32; FEATURES]) -> Growing {
-        let middle = mix(&self.trees, &self.linear, x).clamp(0.0, GROWTH_MAX);
+        let middle = self.middle.growth(x).clamp(0.0, GROWTH_MAX);
         let spread = spread_of(&self.spread, x);
         Growing { middle, spread, quantiles: self.quantiles }
     }
 
     fn write(&self, out: &mut snapshot::Writer) {
-        self.trees.write(out);
-        self.linear.write(out);
+        self.middle.write(out);
         self.spread.write(out);
         self.quantiles.iter().for_each(|value| out.f32(*value));
     }
 
     fn read(input: &mut snapshot::Reader<'_>) -> Option<Self> {
-        let (trees, linear, spread) = (Boost::read(input)?, Linear::read(input)?, Boost::read(input)?);
+        let (middle, spread) = (Middle::read(input)?, Boost::read(input)?);
         let mut quantiles = [0.0; LEVELS.len()];
         for value in &mut quantiles {
             *value = input.f32()?;
         }
-        quantiles.is_sorted().then_some(Self { trees, linear, spread, quantiles })
+        quantiles.is_sorted().then_some(Self { middle, spread, quantiles })
     }
 }
 
@@ -208,23 +316,6 @@ fn spread_of(spread: &Boost, x: &[f32; FEATURES]) -> f32 {
 /// No thread is forecast to grow more than this (as a logarithm): about 160,000 times.
 const GROWTH_MAX: f32 = 12.0;
 const SPREAD_GROWTH: Growth = Growth { trees: 30, rate: 0.1, bound: 1.5, ridge: 20.0, share: 0.8 };
-
-/// The linear fit's share; the trees learn what that leaves.
-const LINEAR_SHARE: f32 = 0.8;
-
-fn middle_fit(x: &[[f32; FEATURES]], y: &[f32], weight: &[f32]) -> (Boost, Linear) {
-    let total: f32 = weight.iter().sum();
-    let growth =
-        Growth { trees: 120, rate: 0.08, bound: 0.3, ridge: (total * 0.01).clamp(2.0, 20.0), share: 0.7 };
-    let linear = Linear::fit(x, y, weight, 0.02 * f64::from(total) + 2.0);
-    let rest: Vec<f32> =
-        x.iter().zip(y).map(|(row, value)| value - LINEAR_SHARE * linear.answer(row)).collect();
-    (Boost::fit(x, &rest, weight, &growth), linear)
-}
-
-fn mix(trees: &Boost, linear: &Linear, x: &[f32; FEATURES]) -> f32 {
-    LINEAR_SHARE * linear.answer(x) + trees.answer(x)
-}
 
 /// The quantile of sorted weighted values that a new value stays within with at least that
 /// probability, counting the new one among them (split conformal: Vovk et al. 2005).
@@ -252,7 +343,8 @@ impl CascadeModel {
         }
     }
 
-    /// Fits finished threads. The same threads in the same order give the same model.
+    /// Fits finished threads, once for the growth to come and once for the final size, and keeps what
+    /// forecasts left-out threads better. The same threads in the same order give the same model.
     ///
     /// # Errors
     /// [`FitError::TooFew`] below [`THREADS_MIN`] threads.
@@ -265,10 +357,17 @@ impl CascadeModel {
     /// # Errors
     /// As [`CascadeModel::fit`].
     pub fn fit_scored(threads: &[Thread]) -> Result<(Self, Vec<AgeScore>), FitError> {
+        let growth = Self::fit_aimed(threads, Aim::Growth)?;
+        let size = Self::fit_aimed(threads, Aim::Size)?;
+        let error = |(_, scores): &(Self, Vec<AgeScore>)| scores.iter().map(|s| s.median_error).sum::<f32>();
+        Ok(if error(&size) < error(&growth) { size } else { growth })
+    }
+
+    fn fit_aimed(threads: &[Thread], aim: Aim) -> Result<(Self, Vec<AgeScore>), FitError> {
         if threads.len() < THREADS_MIN {
             return Err(FitError::TooFew(threads.len()));
         }
-        let (ages, scores) = AGES_S.iter().map(|age_s| fit_age(threads, *age_s)).unzip();
+        let (ages, scores) = AGES_S.iter().map(|age_s| fit_age(threads, *age_s, aim)).unzip();
         Ok((Self { ages, large: Vec::new(), slope: fit_slope(threads) }, scores))
     }
 
@@ -279,7 +378,8 @@ impl CascadeModel {
     /// # Errors
     /// As [`CascadeModel::fit`], for either.
     pub fn fit_apart(ordinary: &[Thread], large: &[Thread]) -> Result<Self, FitError> {
-        let (mut model, (large_model, _)) = (Self::fit(ordinary)?, Self::fit_scored(large)?);
+        let (mut model, _) = Self::fit_aimed(ordinary, Aim::AnyGrowth)?;
+        let large_model = Self::fit(large)?;
         for age in &mut model.ages {
             age.quantiles = age.quantiles.map(|quantile| quantile * UNSEEN_KIND);
         }
@@ -332,7 +432,11 @@ impl CascadeModel {
         /// Over this much of the logarithm of the count the large fit takes over.
         const TAKE_OVER: f32 = 0.5;
         let Some((knee, large)) = self.large.get(age) else { return self.ages[age].growing(x) };
-        match ((x[0] - knee) / TAKE_OVER + 1.0).clamp(0.0, 1.0) {
+        // The large ones told their followers; a thread that does not is of another kind.
+        if x[FOLLOWERS] <= 0.0 {
+            return self.ages[age].growing(x);
+        }
+        match ((x[COUNT] - knee) / TAKE_OVER + 1.0).clamp(0.0, 1.0) {
             0.0 => self.ages[age].growing(x),
             1.0 => large.growing(x),
             share => self.ages[age].growing(x).blend(large.growing(x), share),
@@ -463,11 +567,11 @@ fn size_by(thread: &Thread, age_s: u32) -> usize {
 /// Reactions from which a thread's early numbers mean something.
 const MEANINGFUL: f32 = 5.0;
 
-fn fit_age(threads: &[Thread], age_s: u32) -> (AgeModel, AgeScore) {
+fn fit_age(threads: &[Thread], age_s: u32, aim: Aim) -> (AgeModel, AgeScore) {
     let rows = rows_at(threads, age_s);
-    let (model, rest) = AgeModel::fit(&rows);
+    let (model, rest) = AgeModel::fit(&rows, aim);
     let meant: Vec<usize> = (0..rest.len())
-        .filter(|row| rows.exact[*row] && rows.x[*row][0].exp_m1() >= MEANINGFUL - 0.5)
+        .filter(|row| rows.exact[*row] && rows.x[*row][COUNT].exp_m1() >= MEANINGFUL - 0.5)
         .collect();
     let mut errors: Vec<f32> = meant.iter().map(|row| ((-rest[*row]).exp() - 1.0).abs()).collect();
     errors.sort_by(f32::total_cmp);

@@ -12,6 +12,10 @@ const KERNEL_WEIGHT: [f32; 6] = [0.069, 0.400, 0.183, 0.153, 0.043, 0.177];
 const NOTE_S: [f32; 4] = [300.0, 1800.0, 7200.0, 28_800.0];
 /// Number of features.
 pub(crate) const FEATURES: usize = 22;
+/// The feature that is the logarithm of the count so far (plus 1).
+pub(crate) const COUNT: usize = 0;
+/// The feature that is the logarithm of the followers of all who reacted (plus 1).
+pub(crate) const FOLLOWERS: usize = 12;
 
 /// A self-exciting thread in about 120 bytes: counts and follower-weighted memories that decay as time goes on.
 #[derive(Clone, Copy, Debug, PartialEq)]

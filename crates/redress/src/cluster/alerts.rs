@@ -6,13 +6,12 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use contracts::alert::v1::alert_service_client::AlertServiceClient;
 use contracts::alert::v1::{
-    AcknowledgeRequest, Decision, Episode, EpisodeEvent, EpisodeState, ExplainRequest, ListEpisodesRequest,
+    AcknowledgeRequest, Decision, Episode, EpisodeState, ExplainRequest, ListEpisodesRequest,
     ListSilencesRequest, ResolveRequest, Silence, SilenceMatcher, SilenceRequest, UnsilenceRequest,
-    WatchRequest,
 };
 use runtime::net::Link;
 
-use super::follow::follow;
+use super::follow::{self, Follow};
 use super::wire::{self, Format, Id, Peer, cut, id_text, refused, time, word};
 
 #[derive(Debug, Args)]
@@ -219,7 +218,9 @@ pub(crate) async fn run(args: AlertsArgs) -> anyhow::Result<ExitCode> {
                 ]
             })?;
         }
-        Alerts::Watch { brand, from_start } => watch(&mut client, format, brand, from_start).await?,
+        Alerts::Watch { brand, from_start } => {
+            watch(Follow::new(follow::Alerts { client, brand, from_start }), format).await?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -256,24 +257,16 @@ async fn list(
     wire::write(format, &episodes, &HEADINGS, row)
 }
 
-async fn watch(
-    client: &mut AlertServiceClient<Link>,
-    format: Format,
-    brand: String,
-    from_start: bool,
-) -> anyhow::Result<()> {
-    let open = async |resume_token| {
-        let request = WatchRequest { resume_token, from_start, brand: brand.clone() };
-        Ok(client.watch(request).await?.into_inner())
-    };
-    follow(open, async |event: EpisodeEvent| {
+async fn watch(mut follow: Follow<follow::Alerts>, format: Format) -> anyhow::Result<()> {
+    while let Some(event) = follow.next().await? {
         if format != Format::Table {
-            return wire::line(&contracts::json::readable(&event).to_string());
+            wire::line(&contracts::json::readable(&event).to_string())?;
+            continue;
         }
         let change = word(event.change().as_str_name(), "EPISODE_CHANGE_").replace('_', " ");
         let title = event.episode.map(|episode| episode.title).unwrap_or_default();
         let reason = event.reason.map(|reason| reason.text).unwrap_or_default();
-        wire::line(&format!("{}  {change}: {title} ({reason})", time(event.at_us)))
-    })
-    .await
+        wire::line(&format!("{}  {change}: {title} ({reason})", time(event.at_us)))?;
+    }
+    Ok(())
 }

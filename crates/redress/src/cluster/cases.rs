@@ -7,12 +7,12 @@ use clap::{Args, Subcommand};
 use contracts::response::v1::response_service_client::ResponseServiceClient;
 use contracts::response::v1::{
     AssignRequest, Case, CaseEvent, CaseState, GetCaseRequest, KeepRequest, ListCasesRequest, PromiseRequest,
-    RecordReplyRequest, ReopenRequest, ReportRequest, ResolveRequest, WatchRequest,
+    RecordReplyRequest, ReopenRequest, ReportRequest, ResolveRequest,
 };
 use model::Timestamp;
 use runtime::net::Link;
 
-use super::follow::follow;
+use super::follow::{self, Follow};
 use super::wire::{self, Format, Id, Peer, cut, id_text, refused, time, word};
 
 #[derive(Debug, Args)]
@@ -190,7 +190,7 @@ pub(crate) async fn run(args: CasesArgs) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::SUCCESS);
         }
         Cases::Watch { brand, from_start } => {
-            watch(&mut client, format, brand, from_start).await?;
+            watch(Follow::new(follow::Cases { client, brand, from_start }), format).await?;
             return Ok(ExitCode::SUCCESS);
         }
         Cases::Assign { case, assignee, by } => {
@@ -311,23 +311,14 @@ fn change(event: &CaseEvent) -> String {
     word(event.change().as_str_name(), "CASE_CHANGE_").replace('_', " ")
 }
 
-async fn watch(
-    client: &mut ResponseServiceClient<Link>,
-    format: Format,
-    brand: String,
-    from_start: bool,
-) -> anyhow::Result<()> {
-    let open = async |resume_token| {
-        let request = WatchRequest { resume_token, from_start, brand: brand.clone() };
-        Ok(client.watch(request).await?.into_inner())
-    };
-    follow(open, async |event: CaseEvent| {
+async fn watch(mut follow: Follow<follow::Cases>, format: Format) -> anyhow::Result<()> {
+    while let Some(event) = follow.next().await? {
         wire::line(&match format {
             Format::Table => format!("{}  {}: {}", time(event.at_us), change(&event), event.reason),
             Format::Json | Format::Jsonl => contracts::json::readable(&event).to_string(),
-        })
-    })
-    .await
+        })?;
+    }
+    Ok(())
 }
 
 #[derive(Debug, Args)]

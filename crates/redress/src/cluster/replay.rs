@@ -111,10 +111,14 @@ impl std::str::FromStr for Speed {
     }
 }
 
-/// How far a replay got: kept beside nothing of the user's, in the state directory.
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct Note {
-    records: u64,
+/// How far a replay got.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+pub(crate) struct Note {
+    /// Records confirmed, in the order of the replay.
+    pub(crate) records: u64,
+    /// What the clock showed, where the replay drives one.
+    #[serde(default)]
+    pub(crate) clock_us: Option<i64>,
 }
 
 /// Runs `redress replay`.
@@ -158,7 +162,7 @@ async fn replay_file(
     let recording = args.shape.of(file)?;
     let name = file.display().to_string();
     let note = Notebook::of(&recording, &args.to, state)?;
-    let skip = if args.again { 0 } else { note.read() };
+    let skip = if args.again { 0 } else { note.read().records };
     if skip > 0 {
         eprintln!("{name}: going on after {skip} records; --again begins anew");
     }
@@ -178,7 +182,7 @@ async fn replay_file(
     let sending = feed::send(client, &name, parcels, pace, move |_: &Parcel, tally: &Tally| {
         last.store(skip + tally.records, Ordering::Relaxed);
         if tally.requests.is_multiple_of(NOTE_EVERY) {
-            keeping.write(skip + tally.records);
+            keeping.write(Note { records: skip + tally.records, clock_us: None });
         }
     });
     let sent = tokio::select! {
@@ -193,7 +197,7 @@ async fn replay_file(
         }
         Err(error) => {
             // The next run goes on exactly here.
-            note.write(confirmed.load(Ordering::Relaxed));
+            note.write(Note { records: confirmed.load(Ordering::Relaxed), clock_us: None });
             Err(error.context(format!("stopped after {} records", confirmed.load(Ordering::Relaxed))))
         }
     }
@@ -228,12 +232,24 @@ fn bytes_bar() -> ProgressBar {
     bar
 }
 
-/// Where the note of one recording and one receiver lies.
-#[derive(Debug, Clone)]
-struct Notebook(Option<PathBuf>);
+/// Where the note of one recording and one receiver lies; nowhere for what cannot be read again.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Notebook(Option<PathBuf>);
 
 impl Notebook {
+    /// Beside nothing of the user's, in the state directory.
     fn of(recording: &Recording, to: &str, state: Option<PathBuf>) -> anyhow::Result<Self> {
+        match state {
+            Some(dir) => Self::in_folder(&dir.join("redress/replay"), recording, to),
+            None => Ok(Self(None)),
+        }
+    }
+
+    /// In `folder`.
+    ///
+    /// # Errors
+    /// When the recording cannot be read.
+    pub(crate) fn in_folder(folder: &Path, recording: &Recording, to: &str) -> anyhow::Result<Self> {
         if recording.path == Path::new("-") {
             return Ok(Self(None));
         }
@@ -246,18 +262,19 @@ impl Notebook {
         let mut hasher = std::hash::DefaultHasher::new();
         (path.canonicalize()?, file.metadata()?.len(), &beginning[..n], recording.kind.name(), to)
             .hash(&mut hasher);
-        Ok(Self(state.map(|dir| dir.join("redress/replay").join(format!("{:016x}.json", hasher.finish())))))
+        Ok(Self(Some(folder.join(format!("{:016x}.json", hasher.finish())))))
     }
 
-    fn read(&self) -> u64 {
+    /// The note; of a beginning when there is none.
+    pub(crate) fn read(&self) -> Note {
         let text = self.0.as_ref().and_then(|path| std::fs::read_to_string(path).ok());
-        text.and_then(|t| serde_json::from_str::<Note>(&t).ok()).unwrap_or_default().records
+        text.and_then(|t| serde_json::from_str(&t).ok()).unwrap_or_default()
     }
 
     /// A note that cannot be kept costs a repeat, which is recognised; the replay goes on.
-    fn write(&self, records: u64) {
+    pub(crate) fn write(&self, note: Note) {
         let Some(path) = &self.0 else { return };
-        let Ok(text) = serde_json::to_string(&Note { records }) else { return };
+        let Ok(text) = serde_json::to_string(&note) else { return };
         let _ = path.parent().map(std::fs::create_dir_all);
         let partial = path.with_extension("tmp");
         let _ = std::fs::write(&partial, text).and_then(|()| std::fs::rename(&partial, path));

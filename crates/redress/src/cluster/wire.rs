@@ -75,7 +75,12 @@ impl Peer {
 
 /// Says what a service answered, in one line.
 pub(crate) fn refused(status: tonic::Status) -> anyhow::Error {
-    anyhow::anyhow!("{}: {}", status.code(), status.message())
+    match status.code() {
+        tonic::Code::Unavailable => {
+            anyhow::anyhow!("the service does not answer at the address of --to: {}", status.message())
+        }
+        code => anyhow::anyhow!("{code}: {}", status.message()),
+    }
 }
 
 /// An id as people copy it: a UUID.

@@ -1,5 +1,6 @@
 //! `redress classify`: one line of understanding per line of text.
 
+use std::borrow::Cow;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -8,6 +9,7 @@ use anyhow::{Context, Result};
 use nlp::{Hint, Model, Scratch, Understanding, Why};
 
 use super::json::{read_row, write_number, write_string};
+use super::second::{Second, Waiting};
 use crate::lines::{Input, LINE_BYTES_MAX, Line, Refusals};
 
 /// Stretches told per text.
@@ -21,6 +23,7 @@ Examples:
   redress classify posts.jsonl > understood.jsonl
   zcat posts.jsonl.gz | redress classify --model topics.rdm
   echo '{\"id\":\"1\",\"text\":\"three weeks and still no refund\"}' | redress classify --all
+  redress classify --second-stage my-model/ --second-stage-share 0.1 posts.jsonl
 
 Every line is an object with \"text\" and, if it has one, \"id\"; other fields are ignored.
 Lines that are no such object are named on standard error and left out; the exit code is then 1.")]
@@ -37,6 +40,13 @@ pub(crate) struct Args {
     /// Leave out the stretches of text that weighed most (faster)
     #[arg(long)]
     no_why: bool,
+    /// A folder with config.json, tokenizer.json and model.safetensors of a BERT, RoBERTa, XLM-RoBERTa or DistilBERT
+    /// for sentiment or complaints: it looks again at the least sure texts (needs a build with `--features transformer`)
+    #[arg(long, value_name = "DIRECTORY")]
+    second_stage: Option<PathBuf>,
+    /// Share of the texts it may see; answers then come some hundred lines at a time
+    #[arg(long, value_name = "0..1", default_value_t = 0.05, requires = "second_stage")]
+    second_stage_share: f64,
 }
 
 /// Reads lines, writes lines.
@@ -51,6 +61,11 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
         scratch: Scratch::default(),
         text: String::new(),
         why: Vec::new(),
+        second: args
+            .second_stage
+            .as_deref()
+            .map(|at| Second::open(at, args.second_stage_share))
+            .transpose()?,
     };
     for file in &files {
         let mut input = Input::open(file)?;
@@ -74,10 +89,14 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
                     if let Err(refused) = reader.line(line, number, &mut out.bytes) {
                         refusals.line(&name, number, refused);
                     }
+                    if reader.second.as_ref().is_some_and(Second::is_full) {
+                        reader.settle(&mut out.bytes)?;
+                    }
                 }
             }
         }
     }
+    reader.settle(&mut out.bytes)?;
     match out.flush() {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             Err(error).context("cannot write to standard output")
@@ -113,6 +132,17 @@ struct Reader<'a> {
     scratch: Scratch,
     text: String,
     why: Vec<Why>,
+    second: Option<Second>,
+}
+
+/// What is told of one text.
+struct Told<'a> {
+    id: &'a str,
+    text: &'a str,
+    answer: &'a Understanding,
+    why: &'a [Why],
+    /// Whether a second stage had its say; none where there is no second stage.
+    looked_again: Option<bool>,
 }
 
 impl Reader<'_> {
@@ -122,17 +152,35 @@ impl Reader<'_> {
         if !self.args.no_why {
             self.model.explain_last(&mut self.scratch, &self.text, &answer, WHY_MAX, &mut self.why);
         }
-        out.extend_from_slice(b"{\"id\":");
-        match id {
-            Some(raw) => out.extend_from_slice(String::from_utf8_lossy(raw).as_bytes()),
-            None => out.extend_from_slice(number.to_string().as_bytes()),
+        let id = id.map_or_else(|| Cow::Owned(number.to_string()), String::from_utf8_lossy);
+        match &mut self.second {
+            Some(second) => {
+                let (text, why) = (std::mem::take(&mut self.text), std::mem::take(&mut self.why));
+                second.wait(Waiting { id: id.into_owned(), text, answer, why });
+            }
+            None => {
+                let told =
+                    Told { id: &id, text: &self.text, answer: &answer, why: &self.why, looked_again: None };
+                self.write(&told, out);
+            }
         }
-        self.write(&answer, out);
-        out.extend_from_slice(b"}\n");
         Ok(())
     }
 
-    fn write(&self, answer: &Understanding, out: &mut Vec<u8>) {
+    /// Writes what waited for the second stage.
+    fn settle(&mut self, out: &mut Vec<u8>) -> Result<()> {
+        let Some(second) = &mut self.second else { return Ok(()) };
+        for (waited, looked_again) in second.look_again()? {
+            let Waiting { id, text, answer, why } = &waited;
+            self.write(&Told { id, text, answer, why, looked_again: Some(looked_again) }, out);
+        }
+        Ok(())
+    }
+
+    fn write(&self, told: &Told<'_>, out: &mut Vec<u8>) {
+        let answer = told.answer;
+        out.extend_from_slice(b"{\"id\":");
+        out.extend_from_slice(told.id.as_bytes());
         out.extend_from_slice(b",\"language\":");
         write_string(answer.language.as_str(), out);
         let [negative, neutral, positive] = answer.sentiment;
@@ -188,22 +236,33 @@ impl Reader<'_> {
             out.push(b'}');
         }
         out.extend_from_slice(if answer.sure { b",\"sure\":true" } else { b",\"sure\":false" });
-        if self.args.no_why {
-            return;
+        if let Some(looked_again) = told.looked_again {
+            out.extend_from_slice(if looked_again {
+                b",\"looked_again\":true"
+            } else {
+                b",\"looked_again\":false"
+            });
         }
-        out.extend_from_slice(b",\"why\":[");
-        let mut first = true;
-        for why in &self.why {
-            let Some(stretch) = self.text.get(why.start..why.end) else { continue };
-            out.extend_from_slice(if first { b"{\"text\":" } else { b",{\"text\":" });
-            first = false;
-            write_string(stretch, out);
-            out.push(b',');
-            fields(&[("weight", why.weight)], out);
-            out.push(b'}');
+        if !self.args.no_why {
+            write_why(told, out);
         }
-        out.push(b']');
+        out.extend_from_slice(b"}\n");
     }
+}
+
+fn write_why(told: &Told<'_>, out: &mut Vec<u8>) {
+    out.extend_from_slice(b",\"why\":[");
+    let mut first = true;
+    for why in told.why {
+        let Some(stretch) = told.text.get(why.start..why.end) else { continue };
+        out.extend_from_slice(if first { b"{\"text\":" } else { b",{\"text\":" });
+        first = false;
+        write_string(stretch, out);
+        out.push(b',');
+        fields(&[("weight", why.weight)], out);
+        out.push(b'}');
+    }
+    out.push(b']');
 }
 
 fn fields(pairs: &[(&str, f32)], out: &mut Vec<u8>) {
@@ -225,13 +284,21 @@ mod tests {
     use super::*;
 
     fn answer(line: &str, all: bool) -> Result<Value, super::super::json::Refused> {
-        let args = Args { files: Vec::new(), model: None, all, no_why: false };
+        let args = Args {
+            files: Vec::new(),
+            model: None,
+            all,
+            no_why: false,
+            second_stage: None,
+            second_stage_share: 0.0,
+        };
         let mut reader = Reader {
             model: Model::shipped(),
             args: &args,
             scratch: Scratch::default(),
             text: String::new(),
             why: Vec::new(),
+            second: None,
         };
         let mut out = Vec::new();
         reader.line(line.as_bytes(), 7, &mut out)?;

@@ -6,4 +6,5 @@ pub(crate) mod evaluate;
 pub(crate) mod json;
 pub(crate) mod labels;
 pub(crate) mod recipe;
+mod second;
 pub(crate) mod train;

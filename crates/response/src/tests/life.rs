@@ -13,6 +13,7 @@ on_both! {
     a_breach_is_told_for_its_time_also_when_nobody_was_there
     an_answer_heard_before_the_question_stops_the_clock
     a_machines_answer_stops_no_clock
+    who_passes_a_complaint_on_opens_no_case_and_answers_none
     what_cannot_be_read_becomes_a_dead_letter_and_the_rest_goes_on
     who_is_to_be_forgotten_leaves_no_trace
     withdrawn_words_are_kept_nowhere
@@ -115,6 +116,22 @@ async fn a_machines_answer_stops_no_clock(world: &World) {
     running.stop().await;
 }
 
+async fn who_passes_a_complaint_on_opens_no_case_and_answers_none(world: &World) {
+    let running = world.start().await;
+    world
+        .posts(&[
+            Post::complaint("a", "dave", MONDAY),
+            Post::complaint("b", "erin", MONDAY).passing_on("a"),
+            Post::answer("c", "a", MONDAY).passing_on("a"),
+        ])
+        .await;
+    running.heard(3).await;
+    let case = running.only_case().await;
+    assert_eq!((case.customer_handle.as_str(), case.state()), ("dave", CaseState::New));
+    let account = running.stop().await;
+    assert_eq!(account.hop(HOP).with(Outcome::Suppressed), 2);
+}
+
 async fn what_cannot_be_read_becomes_a_dead_letter_and_the_rest_goes_on(world: &World) {
     let running = world.start().await;
     let mut headers = Headers::new();
@@ -137,7 +154,7 @@ async fn what_cannot_be_read_becomes_a_dead_letter_and_the_rest_goes_on(world: &
 /// Everything these tables keep, as text.
 async fn everything(world: &World) -> String {
     let mut all = String::new();
-    for table in ["cases", "history", "outbox", "early_answers"] {
+    for table in ["cases", "history", "early_answers"] {
         let sql = sqlx::AssertSqlSafe(format!("SELECT body FROM response_{table}"));
         for row in sqlx::query(sql).fetch_all(world.store.pool()).await.unwrap() {
             all.push_str(&String::from_utf8_lossy(&row.get::<Vec<u8>, _>("body")));

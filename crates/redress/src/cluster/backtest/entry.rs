@@ -10,8 +10,9 @@ use serde::Serialize;
 
 use super::super::wire::{id_text, word};
 
-/// Two episodes on one subject that are no further apart are about the same.
-pub(super) const SLACK_MS: i64 = 15 * 60_000;
+/// Two episodes of one rule on one subject that are no further apart are one matter: other rules notice earlier,
+/// or later.
+const MATTER_MS: i64 = 2 * 3_600_000;
 
 /// A stretch of time in which a subject was open.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,9 +24,10 @@ pub(super) struct Span {
 }
 
 impl Span {
-    /// Is `at` in it, or no more than `slack_ms` away?
-    pub(super) fn is_near(&self, at: Timestamp, slack_ms: i64) -> bool {
-        at.plus_millis(slack_ms) >= self.from && self.to.is_none_or(|to| at <= to.plus_millis(slack_ms))
+    /// Is `other`, on the same subject, the same matter?
+    pub(super) fn is_same_matter(&self, other: &Self) -> bool {
+        let reaches = |a: &Self, b: &Self| a.to.is_none_or(|to| b.from <= to.plus_millis(MATTER_MS));
+        reaches(self, other) && reaches(other, self)
     }
 }
 
@@ -207,20 +209,42 @@ impl Paged {
         }
     }
 
-    /// Was there a page about the same at about that time?
-    pub(super) fn knows(&self, rule: &str, subject: &str, at: Timestamp) -> bool {
-        let spans = self.of.get(&(rule.to_owned(), subject.to_owned()));
-        spans.is_some_and(|spans| spans.iter().any(|span| span.is_near(at, SLACK_MS)))
+    /// The episode that `page` belongs to.
+    pub(super) fn episode_of(&self, page: &Entry) -> Option<&Span> {
+        let spans = self.of.get(&(page.rule.clone(), page.subject.clone()))?;
+        spans.iter().rev().find(|span| span.from <= page.at)
     }
 
-    /// Does a page fall into `span`?
-    pub(super) fn within(&self, rule: &str, span: &Span) -> bool {
+    /// Was there a page about the matter of `span`?
+    pub(super) fn knows(&self, rule: &str, span: &Span) -> bool {
         let spans = self.of.get(&(rule.to_owned(), span.subject.clone()));
-        spans.is_some_and(|spans| {
-            spans.iter().any(|own| {
-                let ends = own.to.is_none_or(|to| to.plus_millis(SLACK_MS) >= span.from);
-                ends && span.to.is_none_or(|to| own.from <= to.plus_millis(SLACK_MS))
-            })
-        })
+        spans.is_some_and(|spans| spans.iter().any(|own| own.is_same_matter(span)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_matter_is_noticed_earlier_or_later_but_not_half_a_day_apart() {
+        let span = |from_h: i64, to_h: Option<i64>| Span {
+            subject: "topic/acme/refund".into(),
+            from: Timestamp::from_seconds(from_h * 3_600),
+            to: to_h.map(|h| Timestamp::from_seconds(h * 3_600)),
+        };
+        for (one, other, same) in [
+            (span(10, Some(12)), span(11, Some(11)), true),
+            (span(10, None), span(20, Some(21)), true),
+            (span(10, Some(11)), span(13, None), true),
+            (span(10, Some(11)), span(14, None), false),
+            (span(10, Some(11)), span(0, Some(1)), false),
+        ] {
+            assert_eq!(
+                (one.is_same_matter(&other), other.is_same_matter(&one)),
+                (same, same),
+                "{one:?} {other:?}"
+            );
+        }
     }
 }

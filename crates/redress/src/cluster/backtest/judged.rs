@@ -8,7 +8,7 @@ use contracts::classify::v1::Feedback;
 use contracts::envelope::{self, CE_TYPE};
 use model::Timestamp;
 
-use super::entry::{SLACK_MS, Span};
+use super::entry::Span;
 
 /// Records read at once.
 const PAGE: usize = 1_000;
@@ -93,8 +93,9 @@ impl Judged {
     /// before one that nobody did.
     pub(super) fn about(&self, rule: &str, subject: &str, at: Timestamp) -> Option<&Known> {
         let known = self.of.get(&(rule.to_owned(), subject.to_owned()))?;
-        let near = known.iter().filter(|known| known.span.is_near(at, SLACK_MS));
-        near.max_by_key(|known| (known.useful.is_some(), known.was_taken, known.span.from))
+        let page = Span { subject: subject.to_owned(), from: at, to: Some(at) };
+        let same = known.iter().filter(|known| known.span.is_same_matter(&page));
+        same.max_by_key(|known| (known.useful.is_some(), known.was_taken, known.span.from))
     }
 
     /// Every episode that opened in `from..to`, by rule and subject.

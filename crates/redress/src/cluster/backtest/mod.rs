@@ -149,7 +149,7 @@ async fn try_rules(args: &BacktestArgs, to: impl Write, bar: ProgressBar) -> any
     let mut name = |refusal: Refusal| {
         refused += 1;
         let Refusal { partition, offset, reason } = refusal;
-        bar.suspend(|| eprintln!("{} {} offset {offset}: {reason}", partition.topic, partition.number));
+        bar.suspend(|| eprintln!("{}/{} offset {offset}: {reason}", partition.topic, partition.number));
     };
     let mut heard = Heard::default();
     let mut kept = Kept::default();
@@ -267,17 +267,23 @@ impl Kept {
         }
     }
 
-    /// Writes both lists as one, in order of time, each entry marked by whose it is.
+    /// Writes both lists as one, in order of time, each entry marked by whose it is; pages of one matter count as
+    /// the same, though rules may notice it at different times.
     fn compare<W: Write>(self, first: &Run, second: Run, out: &mut Out<W>) -> anyhow::Result<Compared> {
         let keys = |entries: &[Entry]| entries.iter().map(Entry::key).collect::<BTreeSet<_>>();
         let (of_first, of_second) = (keys(&self.first), keys(&self.second));
+        let is_both = |entry: &Entry, own: &Run, other: &Run, others: &BTreeSet<_>| match entry.kind {
+            // Other rules notice the same matter at another time.
+            Kind::Page => {
+                let episode = own.paged.episode_of(entry);
+                episode.is_some_and(|span| other.paged.knows(&entry.rule, span))
+            }
+            Kind::Breach | Kind::Case => others.contains(&entry.key()),
+        };
         let mut differences: BTreeMap<Kind, Difference> = BTreeMap::new();
         let mut all = Vec::with_capacity(self.first.len() + self.second.len());
         for mut entry in self.first {
-            let is_both = match entry.kind {
-                Kind::Page => second.paged.knows(&entry.rule, &entry.subject, entry.at),
-                _ => of_second.contains(&entry.key()),
-            };
+            let is_both = is_both(&entry, first, &second, &of_second);
             let difference = differences.entry(entry.kind).or_default();
             if is_both {
                 difference.both += 1
@@ -288,12 +294,8 @@ impl Kept {
             all.push(entry);
         }
         for mut entry in self.second {
-            let is_both = match entry.kind {
-                Kind::Page => first.paged.knows(&entry.rule, &entry.subject, entry.at),
-                _ => of_first.contains(&entry.key()),
-            };
             // What is under both is told once.
-            if !is_both {
+            if !is_both(&entry, &second, first, &of_first) {
                 differences.entry(entry.kind).or_default().gone += 1;
                 entry.under = Some("against");
                 all.push(entry);

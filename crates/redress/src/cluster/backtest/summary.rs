@@ -111,7 +111,7 @@ impl Summary {
         let said = self.judged.useful + self.judged.not_useful;
         self.judged.precision = (said > 0).then(|| round(self.judged.useful as f64 / said as f64));
         for known in judged.within(from, to) {
-            if known.useful != Some(true) || paged.within(&known.rule, &known.span) {
+            if known.useful != Some(true) || paged.knows(&known.rule, &known.span) {
                 continue;
             }
             self.judged.missed_useful += 1;

@@ -341,6 +341,52 @@ async fn what_cannot_be_read_is_counted_and_the_rest_goes_on() {
     assert_eq!(after["summary"], before["summary"]);
 }
 
+/// On a real broker, where there is one.
+#[test]
+fn kafka_tells_the_same_as_the_embedded_log() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let Some(kafka) = testkit::kafka::shared().await else { return };
+        let world = World::new().await;
+        let rules = world.rules("loose.toml", LOOSE);
+        let embedded = world.summary(&rules, &[]).await;
+        let settings = LogConfig {
+            kafka: Some(kafka.brokers().to_owned()),
+            prefix: kafka.prefix(),
+            partitions: 3,
+            ..LogConfig::default()
+        };
+        let log = settings.open("redress-test").unwrap();
+        // Brokers let go by their own clock of what the posts say is long past.
+        let kept = |plan: TopicPlan| TopicPlan { retention_ms: -1, ..plan };
+        let plan: Vec<TopicPlan> = settings.plan().into_iter().map(kept).collect();
+        log.topics(&plan, true).await.unwrap();
+        let reader = world.log().reader().unwrap();
+        for number in 0..3 {
+            let partition = bus::Partition { topic: Topic::Verdicts, number };
+            let to = reader.end(partition).await.unwrap();
+            let records = reader.scan(partition, 0, to, 1_000).await.unwrap().records;
+            let outgoing = records.into_iter().map(|received| Outgoing {
+                topic: Topic::Verdicts,
+                partition: Some(number),
+                record: received.record,
+            });
+            for written in log.publisher().unwrap().publish(outgoing.collect()).await.unwrap() {
+                written.unwrap();
+            }
+        }
+        let file = format!("[bus]\nkafka = '{}'\nprefix = '{}'\n", kafka.brokers(), settings.prefix);
+        let config = world.rules("kafka.toml", &file);
+        let (rules, config) = (rules.to_str().unwrap(), config.to_str().unwrap());
+        let words = ["backtest", "--format", "jsonl", "--show", "none", "--rules", rules, "--config", config];
+        let args = Line::try_parse_from(words).unwrap().args;
+        let mut written = Vec::new();
+        try_rules(&args, &mut written, ProgressBar::hidden()).await.unwrap();
+        let told: Value = serde_json::from_slice(&written).unwrap();
+        assert_eq!((&told["summary"], &told["records"]), (&embedded["summary"], &embedded["records"]));
+    });
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rules_and_times_that_make_no_sense_are_refused_by_name() {
     let dir = tempfile::tempdir().unwrap();

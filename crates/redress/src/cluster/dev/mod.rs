@@ -18,13 +18,14 @@ use clap::Args;
 use contracts::ingest::v1::ingest_service_client::IngestServiceClient;
 use model::{BrandId, SourceKind, Timestamp};
 use runtime::brands::Brand;
-use runtime::{Clock, EventClock, RealClock, ScaledClock};
+use runtime::{Clock, EventClock, RealClock, ScaledClock, config};
+use serde::Deserialize;
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::progress::Follower;
 use self::system::{Setup, System};
-use super::feed::{self, Pace, Tally};
-use super::replay::{self, Shape, Speed};
+use super::feed::{self, Pace, Parcel, Tally, Watcher as _};
+use super::replay::{self, Note, Notebook, Shape, Speed};
 use crate::scenario::{self, Scenario};
 
 /// A story takes this long when nobody says otherwise.
@@ -35,11 +36,17 @@ const STORY: Duration = Duration::from_secs(120);
   redress dev --scenario broken-guitar
   redress dev --replay Tweets.csv --as csv --map tweet_id=id,name=author,tweet_created=created_at,airline=brand
   redress dev --replay events.jsonl --as bluesky-jetstream --match 'acme,\"acme air\"' --speed max --exit-when-done
-  redress dev --source bluesky-jetstream --match 'lufthansa,\"british airways\"'")]
+  redress dev --source bluesky-jetstream --match 'lufthansa,\"british airways\"'
+  redress dev --replay events.jsonl --as ndjson --config redress.toml --data state
+
+With --data, a recording that was interrupted goes on where it stopped.")]
 pub(crate) struct DevArgs {
     /// Keep everything in this folder; without it everything is gone at the end
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// Brands, and how alert and response behave: a settings file as the services read it
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// Where the console is shown
     #[arg(long, default_value = "127.0.0.1:7700")]
     listen: SocketAddr,
@@ -71,6 +78,15 @@ pub(crate) struct DevArgs {
     exit_when_done: bool,
 }
 
+/// What `dev` reads of a settings file; what it decides itself (addresses, log, database) is left out.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct File {
+    brands: Vec<Brand>,
+    alert: alert::Config,
+    response: response::Config,
+}
+
 /// Where what is heard comes from.
 enum World {
     Story(Box<Scenario>),
@@ -84,17 +100,28 @@ enum World {
 /// # Errors
 /// When the system cannot be started or breaks.
 pub(crate) async fn run(args: DevArgs) -> anyhow::Result<ExitCode> {
-    let (world, brands) = world(&args)?;
-    let (clock, event_clock) = clock(&world, &args).await?;
+    let file = match &args.config {
+        Some(path) => config::load(Some(path), &[])?,
+        None => File::default(),
+    };
+    let (world, told) = world(&args)?;
+    let brands = if told.is_empty() { file.brands } else { told };
+    let notebook = match (&world, &args.data) {
+        (World::Recording(recording), Some(folder)) => Notebook::in_folder(folder, recording, "dev")?,
+        _ => Notebook::default(),
+    };
+    let (clock, event_clock) = clock(&world, &args, notebook.read()).await?;
     let live = match &world {
         World::Live { kind, url } => Some((*kind, url.clone())),
         _ => None,
     };
-    let names_brands = args.words.is_some() || args.scenario.is_some() || args.shape.names_brands();
+    let names_brands = !brands.is_empty() || args.shape.names_brands();
     let setup = Setup {
         data: args.data.clone(),
         listen: args.listen,
         brands,
+        alert: file.alert,
+        response: file.response,
         names_brands,
         clock: clock.clone(),
         is_driven_by_events: event_clock.is_some(),
@@ -105,7 +132,7 @@ pub(crate) async fn run(args: DevArgs) -> anyhow::Result<ExitCode> {
     println!("gRPC: {}", system.addresses());
     let mut follower = Follower::start(&system, clock.clone());
 
-    let feeding = feed_world(world, &args, &system, clock.clone(), event_clock, &mut follower);
+    let feeding = feed_world(world, &args, &system, event_clock, notebook, &mut follower);
     let outcome = tokio::select! {
         tally = feeding => Some(tally?),
         () = interrupted() => None,
@@ -181,7 +208,11 @@ fn listened(words: &str) -> anyhow::Result<Brand> {
 }
 
 /// The clock of this run; the second form is the same clock where events drive it.
-async fn clock(world: &World, args: &DevArgs) -> anyhow::Result<(Arc<dyn Clock>, Option<Arc<EventClock>>)> {
+async fn clock(
+    world: &World,
+    args: &DevArgs,
+    so_far: Note,
+) -> anyhow::Result<(Arc<dyn Clock>, Option<Arc<EventClock>>)> {
     let driven = |at| {
         let clock = Arc::new(EventClock::starting_at(at));
         (clock.clone() as Arc<dyn Clock>, Some(clock))
@@ -197,11 +228,15 @@ async fn clock(world: &World, args: &DevArgs) -> anyhow::Result<(Arc<dyn Clock>,
             (Arc::new(ScaledClock::starting_at(story.starts_at, times)), None)
         }
         (World::Recording(recording), speed) => {
-            let first_at =
-                feed::first_at(recording.clone()).await.context("cannot see when the recording begins")?;
+            let starts_at = match so_far.clock_us {
+                Some(at_us) => Timestamp::from_micros(at_us),
+                None => {
+                    feed::first_at(recording.clone()).await.context("cannot see when the recording begins")?
+                }
+            };
             match speed {
-                Some(Speed::Times(times)) => (Arc::new(ScaledClock::starting_at(first_at, times)), None),
-                _ => driven(first_at),
+                Some(Speed::Times(times)) => (Arc::new(ScaledClock::starting_at(starts_at, times)), None),
+                _ => driven(starts_at),
             }
         }
         (World::Live { .. } | World::Nothing, _) => (Arc::new(RealClock), None),
@@ -212,13 +247,14 @@ async fn feed_world(
     world: World,
     args: &DevArgs,
     system: &System,
-    clock: Arc<dyn Clock>,
     event_clock: Option<Arc<EventClock>>,
+    notebook: Notebook,
     follower: &mut Follower,
 ) -> anyhow::Result<Option<Tally>> {
+    let clock = system.clock.clone();
     let client = IngestServiceClient::new(system.ingest_link()?);
-    let pace = if event_clock.is_some() { Pace::Max } else { Pace::Clock(clock) };
-    let watcher = follower.watcher(event_clock);
+    let pace = if event_clock.is_some() { Pace::Max } else { Pace::Clock(clock.clone()) };
+    let mut watcher = follower.watcher(event_clock);
     match world {
         World::Story(story) => {
             people::play(&story, system)?;
@@ -228,8 +264,19 @@ async fn feed_world(
         World::Recording(recording) => {
             let name = recording.path.display().to_string();
             let one_by_one = matches!(pace, Pace::Clock(_));
-            let parcels = feed::read(recording, one_by_one, 0, follower.bar());
-            let tally = feed::send(client, &name, parcels, pace, watcher).await?;
+            let before = notebook.read().records;
+            if before > 0 {
+                follower.note(&format!("{name}: going on after {before} records"));
+                // What was heard before the interruption is worked through before time goes on.
+                system.settled().await;
+            }
+            let parcels = feed::read(recording, one_by_one, before, follower.bar());
+            let noting = move |parcel: &Parcel, tally: &Tally| {
+                watcher.confirmed(parcel, tally);
+                let clock_us = Some(clock.now().as_micros());
+                notebook.write(Note { records: before + tally.records, clock_us });
+            };
+            let tally = feed::send(client, &name, parcels, pace, noting).await?;
             replay::report(&tally);
             Ok(Some(tally))
         }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use contracts::alert::v1::alert_service_client::AlertServiceClient;
-use contracts::alert::v1::{self as alert, EpisodeChange, EpisodeEvent};
+use contracts::alert::v1::{EpisodeChange, EpisodeEvent};
 use contracts::response::v1::response_service_client::ResponseServiceClient;
 use contracts::response::v1::{self as response, CaseChange, CaseEvent};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::super::feed::{Parcel, Tally, Watcher};
+use super::super::follow::{self, Follow};
 use super::super::wire::{cut, time};
 use super::system::System;
 
@@ -186,24 +187,14 @@ struct Teller {
 }
 
 impl Teller {
-    async fn follow_alerts(self, mut client: AlertServiceClient<runtime::net::Link>) {
-        let mut resume_token = String::new();
+    async fn follow_alerts(self, client: AlertServiceClient<runtime::net::Link>) {
+        let mut follow = Follow::new(follow::Alerts { client, brand: String::new(), from_start: true });
         loop {
-            let request = alert::WatchRequest {
-                from_start: resume_token.is_empty(),
-                resume_token: resume_token.clone(),
-                ..Default::default()
-            };
-            if let Ok(changes) = client.watch(request).await {
-                let mut changes = changes.into_inner();
-                while let Ok(Some(change)) = changes.message().await {
-                    resume_token = change.resume_token;
-                    if let Some(event) = change.event {
-                        self.tell_alert(&event);
-                    }
-                }
+            match follow.next().await {
+                Ok(Some(event)) => self.tell_alert(&event),
+                // Not there yet, or no longer.
+                Ok(None) | Err(_) => tokio::time::sleep(TICK).await,
             }
-            tokio::time::sleep(TICK).await;
         }
     }
 
@@ -230,27 +221,18 @@ impl Teller {
     }
 
     async fn follow_cases(self, mut client: ResponseServiceClient<runtime::net::Link>) {
-        let mut resume_token = String::new();
+        let of_all = follow::Cases { client: client.clone(), brand: String::new(), from_start: true };
+        let mut follow = Follow::new(of_all);
         let mut followed = BTreeSet::new();
         loop {
-            let request = response::WatchRequest {
-                from_start: resume_token.is_empty(),
-                resume_token: resume_token.clone(),
-                ..Default::default()
+            let Ok(Some(event)) = follow.next().await else {
+                tokio::time::sleep(TICK).await;
+                continue;
             };
-            if let Ok(changes) = client.watch(request).await {
-                let mut changes = changes.into_inner();
-                while let Ok(Some(change)) = changes.message().await {
-                    resume_token = change.resume_token;
-                    if let Some(event) = change.event {
-                        if event.change() == CaseChange::Opened && is_private(&mut client, &event).await {
-                            followed.insert(case_of(&event));
-                        }
-                        self.tell_case(&event, followed.contains(&case_of(&event)));
-                    }
-                }
+            if event.change() == CaseChange::Opened && is_private(&mut client, &event).await {
+                followed.insert(case_of(&event));
             }
-            tokio::time::sleep(TICK).await;
+            self.tell_case(&event, followed.contains(&case_of(&event)));
         }
     }
 

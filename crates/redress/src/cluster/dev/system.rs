@@ -45,6 +45,8 @@ pub(super) struct Setup {
     pub(super) data: Option<PathBuf>,
     pub(super) listen: SocketAddr,
     pub(super) brands: Vec<Brand>,
+    pub(super) alert: alert::Config,
+    pub(super) response: response::Config,
     /// False: everything heard is about one brand.
     pub(super) names_brands: bool,
     pub(super) clock: Arc<dyn Clock>,
@@ -120,7 +122,7 @@ impl System {
         let mut config = alert::Config {
             listen: system.alert,
             base_url: format!("http://{}", setup.listen),
-            ..alert::Config::default()
+            ..setup.alert.clone()
         };
         config.reading.batch_records_max = BATCH_RECORDS_MAX;
         if setup.is_driven_by_events {
@@ -132,7 +134,7 @@ impl System {
         system.services.push(start("alert", Box::pin(alert::run(config, deps))));
 
         let store = open_store(&dir, "response", response::MIGRATIONS).await?;
-        let config = response::Config { listen: system.response, ..response::Config::default() };
+        let config = response::Config { listen: system.response, ..setup.response.clone() };
         let deps =
             response::Deps { log: shared.clone(), store, brands: brands.to_vec(), parts: parts.clone() };
         system.services.push(start("response", Box::pin(response::run(config, deps))));
@@ -253,6 +255,8 @@ async fn open_store(dir: &Path, service: &str, migrations: &[Migration]) -> anyh
     )
     .await?;
     store::migrate(&store, service, migrations, RealClock.now()).await?;
+    // This folder has one process at a time: whoever had claimed anything is gone.
+    store::release(&store, service, None).await?;
     Ok(store)
 }
 

@@ -105,7 +105,7 @@ pub(super) async fn run(rig: Rig, rate: u32, seconds: u32, form: Form) -> anyhow
 fn severe_text() -> anyhow::Result<&'static str> {
     let rule = alert::SevereConfig::default();
     let mut scratch = Scratch::default();
-    let is_severe = |text: &str| {
+    let mut is_severe = |text: &str| {
         let found = Model::shipped().understand(&mut scratch, text, Hint::default());
         let from = usize::try_from(rule.level).unwrap_or(4);
         let sure: f32 = found.severity.probabilities.iter().skip(from).sum();
@@ -114,7 +114,6 @@ fn severe_text() -> anyhow::Result<&'static str> {
             && sure >= rule.probability
             && complaint >= rule.complaint
     };
-    let mut is_severe = is_severe;
     SEVERE.into_iter().find(|text| is_severe(text)).context("the model calls none of the texts severe")
 }
 

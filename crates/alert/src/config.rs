@@ -25,6 +25,8 @@ pub struct Config {
     pub threads: ThreadConfig,
     /// When one complaint calls somebody.
     pub severe: SevereConfig,
+    /// When a source that is not heard calls somebody.
+    pub sources: SourcesConfig,
     /// Who is told, how often, and when not.
     pub paging: PagingConfig,
     /// Where notices go, by name.
@@ -44,6 +46,7 @@ impl Default for Config {
             detect: DetectConfig::default(),
             threads: ThreadConfig::default(),
             severe: SevereConfig::default(),
+            sources: SourcesConfig::default(),
             paging: PagingConfig::default(),
             destinations: BTreeMap::new(),
             delivery: DeliveryConfig::default(),
@@ -130,6 +133,22 @@ pub struct SevereConfig {
 impl Default for SevereConfig {
     fn default() -> Self {
         Self { level: 4, probability: 0.5, complaint: 0.8 }
+    }
+}
+
+/// When a source that is not heard calls somebody.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SourcesConfig {
+    /// Seconds without hearing anything after which it is told.
+    pub silent_after_s: u32,
+    /// Least share (0..1) of a brand's posts that must usually come through it.
+    pub share_min: f32,
+}
+
+impl Default for SourcesConfig {
+    fn default() -> Self {
+        Self { silent_after_s: 300, share_min: 0.1 }
     }
 }
 
@@ -315,6 +334,8 @@ impl Config {
         Severity::from_level(self.severe.level).context("alert.severe.level")?;
         unit("severe.probability", self.severe.probability)?;
         unit("severe.complaint", self.severe.complaint)?;
+        unit("sources.share_min", self.sources.share_min)?;
+        ensure!(self.sources.silent_after_s >= 1, "alert.sources.silent_after_s: needs at least 1");
         ensure!(
             (1..=100_000).contains(&self.reading.batch_records_max),
             "alert.reading.batch_records_max: needs 1 to 100000"

@@ -1,16 +1,16 @@
 //! The second stage: tallies in, episodes out. Detector states live here; what follows from them goes to
 //! SQL together with the offset.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use bus::{Consumer, ConsumerSettings, Partition, Received, Topic};
 use contracts::alert::v1::TallyEvent;
 use contracts::envelope::{self, CE_TYPE};
-use contracts::ingest::v1::DeadLetter;
+use contracts::ingest::v1::{Coverage, DeadLetter, Erasure};
 use model::{Outcome, Subject, Timestamp};
-use paging::{Signal, SignalKind};
+use paging::{Forgotten, Signal, SignalKind};
 use runtime::Phase;
 use tracing::{info, warn};
 
@@ -20,7 +20,7 @@ use crate::detection::{Detectors, Heard, Rules};
 use crate::picture::Picture;
 use crate::reading::{self, BatchError, Offsets, PAUSE};
 use crate::store::{self as tables, SERVICE, Snapshot};
-use crate::{Deps, tally};
+use crate::{Deps, tally, wire};
 
 /// The hop's name in accounts, and the consumer group.
 pub(crate) const HOP: &str = "alert-detect";
@@ -100,11 +100,20 @@ struct Outcomes {
     last: BTreeMap<(String, Subject), usize>,
     heard: Heard,
     dead: Vec<(DeadLetter, String)>,
+    /// What is to be forgotten, by the partition that says so.
+    forgotten: BTreeMap<Partition, Vec<Forgotten>>,
     stored: u64,
     replayed: u64,
 }
 
 impl Outcomes {
+    fn count(&mut self, is_replay: bool) {
+        match is_replay {
+            true => self.replayed += 1,
+            false => self.stored += 1,
+        }
+    }
+
     /// Fresh facts replace those before them in the same batch: they are totals.
     fn gather(&mut self, signal: Signal) {
         let key = (signal.rule.clone(), signal.subject.clone());
@@ -178,7 +187,8 @@ impl Detection {
         }
         let next: BTreeMap<Partition, i64> =
             next.into_iter().filter(|(partition, _)| self.owned.contains_key(partition)).collect();
-        let snapshots = self.due_snapshots(&next, now);
+        let erased = self.forget(&outcomes);
+        let snapshots = self.due_snapshots(&next, &erased, now);
         loop {
             let written = self.write(&outcomes, &next, &snapshots, now).await;
             match written {
@@ -202,6 +212,7 @@ impl Detection {
         }
         self.committed(&outcomes, &next, snapshots, now);
         self.picture.rise(std::mem::take(&mut outcomes.heard.rising));
+        outcomes.forgotten.values().flatten().for_each(|forgotten| self.picture.forget(forgotten));
         Ok(())
     }
 
@@ -216,13 +227,26 @@ impl Detection {
             owned.rules.threads = self.config.threads.clone();
         }
         let ce_type = record.record.headers.text(CE_TYPE);
-        let heard = envelope::open::<TallyEvent>(ce_type, record.record.value.as_ref())
+        let value = record.record.value.as_ref();
+        if envelope::is::<Erasure>(ce_type) {
+            let erasure = envelope::open::<Erasure>(ce_type, value).ok();
+            let forgotten = outcomes.forgotten.entry(record.position.partition).or_default();
+            forgotten.extend(erasure.as_ref().and_then(wire::forgotten));
+            return outcomes.count(is_replay);
+        }
+        if envelope::is::<Coverage>(ce_type) {
+            if let Ok(said) = envelope::open::<Coverage>(ce_type, value) {
+                owned.detectors.cover(&said);
+            }
+            return outcomes.count(is_replay);
+        }
+        let heard = envelope::open::<TallyEvent>(ce_type, value)
             .map_err(|e| (e.label(), e.to_string()))
             .and_then(|event| owned.detectors.take(&event, &owned.rules).map_err(|e| ("invalid_tally", e)));
         match heard {
-            _ if is_replay => outcomes.replayed += 1,
+            _ if is_replay => outcomes.count(true),
             Ok(heard) => {
-                outcomes.stored += 1;
+                outcomes.count(false);
                 heard.signals.into_iter().for_each(|signal| outcomes.gather(signal));
                 outcomes.heard.rising.extend(heard.rising);
             }
@@ -230,9 +254,23 @@ impl Detection {
         }
     }
 
+    /// Takes what is to be forgotten out of the detectors. Gives the partitions whose snapshots still hold
+    /// it.
+    fn forget(&mut self, outcomes: &Outcomes) -> BTreeSet<Partition> {
+        let mut erased = BTreeSet::new();
+        for (partition, forgotten) in &outcomes.forgotten {
+            let Some(owned) = self.owned.get_mut(partition) else { continue };
+            if owned.detectors.forget(forgotten) {
+                erased.insert(*partition);
+            }
+        }
+        erased
+    }
+
     fn due_snapshots(
         &mut self,
         next: &BTreeMap<Partition, i64>,
+        erased: &BTreeSet<Partition>,
         now: Timestamp,
     ) -> Vec<(Partition, Snapshot)> {
         let every_ms =
@@ -242,7 +280,8 @@ impl Detection {
         let mut due = Vec::new();
         for (partition, next_offset) in next {
             let Some(owned) = self.owned.get_mut(partition) else { continue };
-            if now.millis_since(owned.snapshot_at) >= every_ms && *next_offset > owned.committed {
+            let is_due = now.millis_since(owned.snapshot_at) >= every_ms || erased.contains(partition);
+            if is_due && *next_offset > owned.committed {
                 let body = owned.detectors.snapshot();
                 let snapshot = Snapshot { next_offset: *next_offset, settings: settings.clone(), body };
                 due.push((*partition, snapshot));
@@ -263,6 +302,9 @@ impl Detection {
                 self.offsets.advance(&mut tx, HOP, next).await?;
                 for signal in &outcomes.signals {
                     self.desk.signal(&mut tx, signal.clone(), now).await?;
+                }
+                for forgotten in outcomes.forgotten.values().flatten() {
+                    self.desk.forget(&mut tx, forgotten, now).await?;
                 }
                 for (letter, id) in &outcomes.dead {
                     let key = format!("{}/{}", letter.topic, letter.partition);
@@ -330,10 +372,10 @@ impl Detection {
         }
     }
 
-    /// Nothing comes: what is open may have become calm by silence alone, as far as sources were heard.
+    /// Nothing comes: what is open may have become calm by silence alone, unless its sources are silent.
     async fn look_at_idle(&mut self) -> anyhow::Result<()> {
         let now = self.now();
-        let until = self.picture.heard_until(now).plus_millis(-IDLE_GRACE_S * 1_000);
+        let until = now.plus_millis(-IDLE_GRACE_S * 1_000);
         let mut signals = Vec::new();
         for owned in self.owned.values_mut() {
             let waited = now.millis_since(owned.looked_at) >= IDLE_EVERY_S * 1_000;

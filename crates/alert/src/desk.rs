@@ -5,7 +5,8 @@ use std::sync::Arc;
 use contracts::envelope;
 use model::{EpisodeId, Subject, Timestamp, Topic};
 use paging::{
-    Decision, Effect, Episode, Input, Mutes, Notice, Policy, Reason, Signal, Target, What, decide, mutes_for,
+    Decision, Effect, Episode, Forgotten, Input, Mutes, Notice, Policy, Reason, Signal, Target, What, decide,
+    mutes_for,
 };
 use prost::Message as _;
 use store::due::{self, Due};
@@ -122,6 +123,22 @@ impl Desk {
         self.settle(tx, kept, Input { what, mutes }, now).await
     }
 
+    /// Takes out what is to be forgotten, wherever it was shown: episodes open or over, their history, and
+    /// messages about them, sent or not. Tells how many episodes showed it.
+    pub(crate) async fn forget(
+        &self,
+        tx: &mut Tx,
+        forgotten: &Forgotten,
+        now: Timestamp,
+    ) -> Result<usize, TableError> {
+        let showing = tables::erase::showing(tx, forgotten).await?;
+        for id in &showing {
+            self.happens(tx, *id, What::Forget(forgotten.clone()), now).await?;
+            tables::erase::erase(tx, *id, forgotten).await?;
+        }
+        Ok(showing.len())
+    }
+
     async fn mutes(&self, tx: &mut Tx, target: &Target<'_>, now: Timestamp) -> Result<Mutes, TableError> {
         let silences = tables::silences(&mut **tx, now).await?;
         let inhibits = self.policy.inhibitions.iter().any(|i| i.target == target.rule);
@@ -146,6 +163,7 @@ impl Desk {
             return Ok(decision);
         }
         tables::save(tx, next, before.as_ref().map(|kept| kept.revision)).await?;
+        tables::erase::index(tx, before.as_ref().map(|kept| &kept.episode), next).await?;
         tables::explain(tx, next.id, &decision.trail, now).await?;
         for effect in &decision.effects {
             self.owe(tx, next, effect, now).await?;
@@ -312,6 +330,6 @@ pub(crate) async fn publish_later<M: prost::Message + prost::Name>(
 pub(crate) fn topic_of(subject: &Subject) -> Option<Topic> {
     match subject {
         Subject::Topic { topic, .. } => Some(topic.clone()),
-        Subject::Thread { .. } => None,
+        Subject::Thread { .. } | Subject::Source { .. } => None,
     }
 }

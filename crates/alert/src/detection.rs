@@ -4,13 +4,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use contracts::alert::v1::TallyEvent;
+use contracts::ingest::v1::Coverage;
 use detect::thread::{CascadeModel, ThreadState};
 use detect::{Context, DetectPolicy, EpisodeSignal, Observation, Prior, SubjectState, observe, tick};
 use model::{MentionId, Severity, Subject, Timestamp};
-use paging::{Counts, Evidence, Facts, Forecast, Policy, Reason, Signal, SignalKind};
+use paging::{Counts, Evidence, Facts, Forecast, Forgotten, Policy, Reason, Signal, SignalKind};
 use prost::Message as _;
 
 use crate::config::{DetectConfig, ThreadConfig, Zones};
+use crate::coverage::{Hearing, StoredHearing};
 use crate::desk::topic_of;
 use crate::{tally, wire};
 
@@ -28,6 +30,12 @@ const EVIDENCE_S: i64 = 3_600;
 const COMPLAINT_WEIGHT: f32 = 1.6;
 /// Event seconds over which the usual severity of a subject is averaged.
 const SEVERITY_TAU_S: f32 = 600.0;
+/// An open thread is over when its probability to spread has stayed below this share of the one that opens.
+const EXIT_SHARE: f64 = 0.6;
+/// For so many event seconds.
+const EXIT_HELD_S: i64 = 600;
+/// A thread that was over is told again when so many times as many reactions are expected as were told.
+const NEWS_AGAIN: f32 = 2.0;
 /// A thread older than this cannot be forecast any more, in event seconds.
 const THREAD_AGE_MAX_S: i64 = 7 * 86_400;
 /// A thread in which nothing happens is forgotten after so many event seconds, and sooner when nobody has
@@ -108,6 +116,10 @@ struct ThreadEntry {
     asked: u32,
     asked_s: i64,
     is_open: bool,
+    /// Since when, while it is open, it has looked like stopping; absent while it does not.
+    stopping_s: Option<i64>,
+    /// Its sources are not heard, and people know.
+    is_blind: bool,
 }
 
 /// The detectors of one partition.
@@ -121,6 +133,7 @@ pub(crate) struct Detectors {
     lesson_s: i64,
     /// Subjects with an open episode.
     open: BTreeSet<String>,
+    hearing: Hearing,
 }
 
 impl Detectors {
@@ -132,8 +145,30 @@ impl Detectors {
         match subject {
             Subject::Topic { .. } => self.take_topic(&subject, event, rules, &mut heard),
             Subject::Thread { .. } => self.take_thread(&subject, event, rules, &mut heard),
+            Subject::Source { .. } => return Err("subject: nothing is counted of a source".to_owned()),
         }
         Ok(heard)
+    }
+
+    /// Takes in what a source says about itself.
+    pub(crate) fn cover(&mut self, said: &Coverage) {
+        self.hearing.told(said);
+    }
+
+    /// What is to be forgotten is shown no more. True: something was.
+    pub(crate) fn forget(&mut self, forgotten: &[Forgotten]) -> bool {
+        if forgotten.is_empty() {
+            return false;
+        }
+        let is_kept = |piece: &Evidence| !forgotten.iter().any(|forgotten| forgotten.concerns(piece));
+        let mut has_changed = false;
+        let subjects = self.subjects.values_mut().map(|entry| &mut entry.evidence);
+        for evidence in subjects.chain(self.threads.values_mut().map(|thread| &mut thread.evidence)) {
+            let before = evidence.len();
+            evidence.retain(is_kept);
+            has_changed |= evidence.len() != before;
+        }
+        has_changed
     }
 
     /// Time goes on without tallies: everything witnessed before `now_s` has been heard.
@@ -173,19 +208,15 @@ impl Detectors {
     fn tick_open(&mut self, now_s: i64, rules: &Rules, heard: &mut Heard) {
         for key in self.open.clone() {
             let Ok(subject) = key.parse::<Subject>() else { continue };
+            let coverage = self.hearing.now(subject.brand().as_str(), now_s);
+            let context = Context { coverage, ..self.context(subject.brand().as_str(), now_s, rules) };
             if let Some(thread) = self.threads.get_mut(&key) {
-                if now_s - thread.last_s >= rules.threads.quiet_s {
-                    thread.is_open = false;
+                heard.signals.extend(thread.tick(&subject, now_s, &coverage, rules));
+                if !thread.is_open {
                     self.open.remove(&key);
-                    let thread = &self.threads[&key];
-                    let forecast = forecast_of(thread, now_s, subject.brand().as_str(), rules);
-                    let words = format!("no reaction for {} min", (now_s - thread.last_s) / 60);
-                    let why = observed("calm", words, &[("quiet_s", (now_s - thread.last_s) as f64)]);
-                    heard.signals.push(thread.signal(&subject, SignalKind::Calm, forecast, why, now_s));
                 }
                 continue;
             }
-            let context = self.context(subject.brand().as_str(), now_s, rules);
             let Some(entry) = self.subjects.get_mut(&key) else { continue };
             let observation = tick(&mut entry.state, now_s, &context, &rules.policy());
             if entry.state.open_since_s().is_none() {
@@ -198,6 +229,9 @@ impl Detectors {
     fn take_topic(&mut self, subject: &Subject, event: &TallyEvent, rules: &Rules, heard: &mut Heard) {
         let brand = subject.brand().as_str();
         let first_s = *self.first_s.entry(brand.to_owned()).or_insert(event.at_s);
+        for (connector, posts) in &event.connectors {
+            self.hearing.heard(brand, connector, *posts, event.at_s);
+        }
         let mut context = self.context(brand, event.at_s, rules);
         let entry = self.subjects.entry(event.subject.clone()).or_default();
         entry.note(event);
@@ -212,6 +246,15 @@ impl Detectors {
             let level_per_s = entry.warmup * COMPLAINT_WEIGHT / warmup_s.max(1) as f32;
             context.prior = Prior { level_per_s, trust_s: warmup_s as f32, ..context.prior };
         }
+        if self.hearing.is_backlog(&event.connectors) {
+            return;
+        }
+        let last_s = entry.state.last_s().unwrap_or(event.at_s);
+        context.coverage = match entry.state.open_since_s() {
+            // What is open stays in doubt until everything is heard again.
+            Some(_) => self.hearing.now(brand, event.at_s),
+            None => self.hearing.between(brand, last_s, event.at_s),
+        };
         let observation = observe(&mut entry.state, &tally::tally_of(event), &context, &rules.policy());
         match entry.state.open_since_s() {
             Some(_) => drop(self.open.insert(event.subject.clone())),
@@ -235,6 +278,8 @@ impl Detectors {
             Some(EpisodeSignal::Grew { .. }) => SignalKind::Grew,
             Some(EpisodeSignal::Flapping) => SignalKind::Flapping,
             Some(EpisodeSignal::Calm) => SignalKind::Calm,
+            // Where nothing is open, nothing is in doubt.
+            Some(EpisodeSignal::NoData) if entry.state.open_since_s().is_none() => return,
             Some(EpisodeSignal::NoData) => SignalKind::NoData,
             None if refresh => SignalKind::Seen,
             None => {
@@ -268,9 +313,7 @@ impl Detectors {
             heard.rising.push(thread.rising(subject, &forecast, event.at_s));
         }
         let Some(kind) = kind else { return };
-        thread.told_s = now_s;
-        thread.told_size = forecast.expected_final as f32;
-        thread.is_open = kind != SignalKind::Calm;
+        thread.tell(kind, &forecast, now_s);
         match thread.is_open {
             true => drop(self.open.insert(event.subject.clone())),
             false => drop(self.open.remove(&event.subject)),
@@ -416,6 +459,8 @@ impl ThreadEntry {
             asked: 0,
             asked_s: 0,
             is_open: false,
+            stopping_s: None,
+            is_blind: false,
         }
     }
 
@@ -450,19 +495,64 @@ impl ThreadEntry {
         if self.posts == 0 { 0.0 } else { self.complaints_milli as f32 / 1_000.0 / self.posts as f32 }
     }
 
-    /// What, if anything, is to be told.
-    fn kind(&self, forecast: &Forecast, now_s: i64, rules: &Rules) -> Option<SignalKind> {
-        let spreads = forecast.p_viral >= f64::from(rules.threads.page_from)
-            && self.complaint_share() >= rules.threads.complaint_share_min;
+    /// What, if anything, is to be told. It ends well below where it began, and only when it stays there;
+    /// once it was over, it is news again only when as many react anew as were needed at first, and it will
+    /// outgrow what people know.
+    fn kind(&mut self, forecast: &Forecast, now_s: i64, rules: &Rules) -> Option<SignalKind> {
+        let page_from = f64::from(rules.threads.page_from);
+        let spreads =
+            forecast.p_viral >= page_from && self.complaint_share() >= rules.threads.complaint_share_min;
         if !self.is_open {
-            return spreads.then_some(SignalKind::Opened);
+            let newly_seen = self.state.seen() as f32 - self.told_size;
+            let is_news = forecast.expected_final as f32 >= self.told_size * NEWS_AGAIN
+                && newly_seen >= rules.threads.seen_min as f32;
+            return (spreads && is_news).then_some(SignalKind::Opened);
         }
-        if forecast.p_viral < f64::from(rules.threads.page_from) / 4.0 {
+        if forecast.p_viral >= page_from * EXIT_SHARE {
+            self.stopping_s = None;
+        } else if now_s - *self.stopping_s.get_or_insert(now_s) >= EXIT_HELD_S {
             return Some(SignalKind::Calm);
         }
         let grew = forecast.expected_final as f32 >= self.told_size * 1.25;
         (grew && now_s - self.told_s >= REFRESH_S || now_s - self.told_s >= 6 * REFRESH_S)
             .then_some(SignalKind::Seen)
+    }
+
+    /// Time passes over an open thread: nobody reacts, or nobody can say.
+    fn tick(
+        &mut self,
+        subject: &Subject,
+        now_s: i64,
+        coverage: &detect::Coverage,
+        rules: &Rules,
+    ) -> Option<Signal> {
+        let was_blind = std::mem::replace(&mut self.is_blind, coverage.share < rules.policy().min_coverage);
+        let quiet_s = now_s - self.last_s;
+        let (kind, why) = match (was_blind, self.is_blind) {
+            (false, true) => (SignalKind::NoData, unheard(coverage)),
+            (_, false) if quiet_s >= rules.threads.quiet_s => {
+                let words = format!("no reaction for {} min", quiet_s / 60);
+                (SignalKind::Calm, observed("calm", words, &[("quiet_s", quiet_s as f64)]))
+            }
+            _ => return None,
+        };
+        let forecast = forecast_of(self, now_s, subject.brand().as_str(), rules);
+        if kind == SignalKind::Calm {
+            self.tell(kind, &forecast, now_s);
+        }
+        Some(self.signal(subject, kind, forecast, why, now_s))
+    }
+
+    /// What is told is remembered: while it goes on what is expected, once it is over what it became.
+    fn tell(&mut self, kind: SignalKind, forecast: &Forecast, now_s: i64) {
+        self.told_s = now_s;
+        self.told_size = match kind {
+            SignalKind::Calm => self.state.seen() as f32,
+            _ => self.told_size.max(forecast.expected_final as f32),
+        };
+        self.is_open = kind != SignalKind::Calm;
+        self.is_blind = false;
+        self.stopping_s = self.stopping_s.filter(|_| self.is_open);
     }
 
     fn why(&self, forecast: &Forecast, now_s: i64) -> Reason {
@@ -478,7 +568,7 @@ impl ThreadEntry {
         );
         if let Some(left_s) = forecast.answer_within_s {
             words.push_str(&match left_s {
-                s if s < 1.0 => "; as many have seen it already".to_owned(),
+                s if s < 1.0 => "; it has passed that already".to_owned(),
                 s if s < 7_200.0 => format!("; answer within {:.0} min", (s / 60.0).max(1.0)),
                 s => format!("; answer within {:.0} h", s / 3_600.0),
             });
@@ -505,7 +595,7 @@ impl ThreadEntry {
     ) -> Signal {
         let root = match subject {
             Subject::Thread { root, .. } => Some(*root),
-            Subject::Topic { .. } => None::<MentionId>,
+            Subject::Topic { .. } | Subject::Source { .. } => None::<MentionId>,
         };
         Signal {
             rule: Policy::SPREADING_THREAD.to_owned(),
@@ -562,8 +652,31 @@ fn forecast_of(thread: &ThreadEntry, now_s: i64, brand: &str, rules: &Rules) -> 
         viral_size: u64::from(viral_size),
         doubling_s: expected.doubling_s.map(f64::from),
         expected_next_staffed: f64::from(expected.expected_at(staffed_in_s as f32)),
-        answer_within_s: expected.answer_within_s(viral_size as f32).map(f64::from),
+        answer_within_s: passes_in_s(&expected, viral_size as f32),
     }
+}
+
+/// Seconds until the thread is expected to pass a size: 0 when it has, `None` when it is not expected to.
+fn passes_in_s(expected: &detect::thread::Forecast, size: f32) -> Option<f64> {
+    let (mut low, mut high) = (0.0f32, THREAD_AGE_MAX_S as f32);
+    if expected.expected_at(low) >= size {
+        return Some(0.0);
+    }
+    if expected.expected_at(high) < size {
+        return None;
+    }
+    // To within a minute: nobody answers by the second.
+    while high - low > 60.0 {
+        let middle = (low + high) / 2.0;
+        if expected.expected_at(middle) < size { low = middle } else { high = middle }
+    }
+    Some(f64::from(high))
+}
+
+fn unheard(coverage: &detect::Coverage) -> Reason {
+    let share = f64::from(coverage.share);
+    let words = format!("{:.0} % of its sources are heard, so silence is not calm", share * 100.0);
+    observed("no_data", words, &[("coverage", share)])
 }
 
 /// Seconds until somebody answers again; 0 while somebody does.
@@ -617,6 +730,8 @@ struct Stored {
     subjects: Vec<StoredSubject>,
     #[prost(message, repeated, tag = "6")]
     threads: Vec<StoredThread>,
+    #[prost(message, optional, tag = "7")]
+    hearing: Option<StoredHearing>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -669,6 +784,10 @@ struct StoredThread {
     asked: u32,
     #[prost(int64, tag = "14")]
     asked_s: i64,
+    #[prost(int64, optional, tag = "15")]
+    stopping_s: Option<i64>,
+    #[prost(bool, tag = "16")]
+    is_blind: bool,
 }
 
 impl Detectors {
@@ -702,6 +821,8 @@ impl Detectors {
             asked: thread.asked,
             asked_s: thread.asked_s,
             is_open: thread.is_open,
+            stopping_s: thread.stopping_s,
+            is_blind: thread.is_blind,
         });
         let stored = Stored {
             version: SNAPSHOT_VERSION,
@@ -710,6 +831,7 @@ impl Detectors {
             first_s: self.first_s.clone(),
             subjects: subjects.collect(),
             threads: threads.collect(),
+            hearing: Some(StoredHearing::from(&self.hearing)),
         };
         stored.encode_to_vec()
     }
@@ -725,6 +847,7 @@ impl Detectors {
             watermark_s: stored.watermark_s,
             lesson_s: stored.lesson_s,
             first_s: stored.first_s,
+            hearing: stored.hearing.map(Hearing::from).unwrap_or_default(),
             ..Self::default()
         };
         for subject in stored.subjects {
@@ -761,6 +884,8 @@ impl Detectors {
                 asked: thread.asked,
                 asked_s: thread.asked_s,
                 is_open: thread.is_open,
+                stopping_s: thread.stopping_s,
+                is_blind: thread.is_blind,
             };
             detectors.threads.insert(thread.key, entry);
         }

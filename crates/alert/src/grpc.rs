@@ -19,6 +19,7 @@ use tracing::error;
 use crate::Deps;
 use crate::desk::{self, Desk, Passing, TO_FEEDBACK};
 use crate::picture::Picture;
+use crate::sources::Sources;
 use crate::store::{self as tables, Filter, SERVICE, TableError};
 use crate::wire as messages;
 
@@ -272,6 +273,18 @@ impl Answers {
     async fn picture_now(&self, brand: &str) -> Result<wire::NowResponse, CallError> {
         let look = self.picture.look(brand);
         let open = tables::open_of(self.desk.store.pool(), None).await?;
+        let sources = Sources::load(&self.desk.store, self.now()).await?;
+        let brands = sources.by_brand.keys().filter(|id| brand.is_empty() || id.as_str() == brand);
+        let unheard = brands.filter_map(|id| {
+            let unheard = sources.unheard(id)?;
+            Some(wire::Unheard {
+                brand: id.to_string(),
+                share: unheard.share,
+                words: unheard.words(),
+                connectors: unheard.connectors,
+                since_us: unheard.since.as_micros(),
+            })
+        });
         let rising = look.rising.into_iter().map(|row| {
             let episode = open.iter().find(|kept| kept.episode.subject == row.subject);
             wire::Rising {
@@ -294,6 +307,7 @@ impl Answers {
             posts_last_hour: look.posts_last_hour,
             complaints_last_hour: look.complaints_last_hour,
             posts_total: look.posts_total,
+            unheard: unheard.collect(),
         })
     }
 

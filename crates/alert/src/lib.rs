@@ -11,6 +11,7 @@
 
 mod config;
 mod consumer;
+mod coverage;
 mod deliver;
 mod desk;
 mod destinations;
@@ -22,6 +23,7 @@ mod picture;
 mod reading;
 mod rehearsal;
 mod severe;
+mod sources;
 mod step;
 mod store;
 mod tally;
@@ -46,9 +48,10 @@ use tokio::task::JoinSet;
 
 pub use config::{
     Config, DeliveryConfig, Destination, DestinationKind, DetectConfig, EscalationConfig, PagingConfig,
-    ReadingConfig, RouteConfig, SevereConfig, ThreadConfig,
+    ReadingConfig, RouteConfig, SevereConfig, SourcesConfig, ThreadConfig,
 };
 pub use file::File;
+pub use metrics::of_kafka;
 pub use rehearsal::{Rehearsal, Rehearsed};
 pub use store::{MIGRATIONS, SERVICE};
 
@@ -92,6 +95,7 @@ pub async fn run_on(listener: TcpListener, mut config: Config, deps: Deps) -> an
     let wait = Duration::from_secs(config.reading.tables_wait_s);
     ::store::wait_for_version(&deps.store, SERVICE, MIGRATIONS, wait).await?;
 
+    let metrics = metrics::Metrics::new();
     let desk = desk::Desk::new(deps.store.clone(), config.policy());
     let picture = picture::Picture::default();
     let config = Arc::new(config);
@@ -102,7 +106,7 @@ pub async fn run_on(listener: TcpListener, mut config: Config, deps: Deps) -> an
         publisher: deps.log.publisher().context("publishing to the alerts topic")?,
         config: config.delivery.clone(),
         worker: worker_name(&config.member),
-        metrics: metrics::Metrics::new(),
+        metrics: metrics.clone(),
     };
     let answers = grpc::Answers { deps: deps.clone(), desk: desk.clone(), picture: picture.clone() };
 
@@ -110,7 +114,13 @@ pub async fn run_on(listener: TcpListener, mut config: Config, deps: Deps) -> an
     parts.spawn(step::run(deps.clone(), config.member.clone(), config.reading.clone()));
     parts.spawn(consumer::run(deps.clone(), desk.clone(), picture.clone(), config.clone(), zones));
     parts.spawn(severe::run(deps.clone(), desk.clone(), picture.clone(), config.clone()));
-    parts.spawn(timers::run(deps.clone(), desk, picture, worker_name(&config.member)));
+    parts.spawn(timers::run(
+        deps.clone(),
+        desk,
+        config.sources.clone(),
+        metrics,
+        worker_name(&config.member),
+    ));
     parts.spawn(deliver::run(sender));
     parts.spawn(serve(listener, deps.clone(), answers));
 

@@ -5,9 +5,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use contracts::alert::v1::Evidence;
-use model::{Subject, Timestamp};
+use model::Subject;
+use paging::Forgotten;
 
 use crate::detection::Rising;
+use crate::store::erase::concerns;
 
 /// Newest complaints kept per brand.
 pub(crate) const SAID_MAX: usize = 50;
@@ -31,8 +33,6 @@ struct Inner {
     brands: BTreeMap<String, Brand>,
     rising: BTreeMap<Subject, Rising>,
     newest_s: i64,
-    /// Connectors that are not live, and until when each has been heard.
-    behind: BTreeMap<String, Timestamp>,
 }
 
 /// The picture. Cheap to clone; clones share.
@@ -94,18 +94,19 @@ impl Picture {
         }
     }
 
-    /// A source says how complete it is.
-    pub(crate) fn covered(&self, connector: &str, is_live: bool, heard_until: Timestamp) {
+    /// What is to be forgotten is shown no more.
+    pub(crate) fn forget(&self, forgotten: &Forgotten) {
         let mut inner = self.inner();
-        match is_live {
-            true => drop(inner.behind.remove(connector)),
-            false => drop(inner.behind.insert(connector.to_owned(), heard_until)),
+        for brand in inner.brands.values_mut() {
+            brand.said.retain(|piece| !concerns(forgotten, piece));
         }
-    }
-
-    /// Everything witnessed before this has been heard: `now`, unless a source says otherwise.
-    pub(crate) fn heard_until(&self, now: Timestamp) -> Timestamp {
-        self.inner().behind.values().copied().min().map_or(now, |until| until.min(now))
+        if let Forgotten::Mention(root) = forgotten {
+            for row in inner.rising.values_mut() {
+                if matches!(&row.subject, Subject::Thread { root: of, .. } if of == root) {
+                    row.excerpt.clear();
+                }
+            }
+        }
     }
 
     /// What one brand (all for an empty one) looks like.
@@ -157,16 +158,5 @@ mod tests {
         assert_eq!((look.posts_total, look.posts_last_hour, look.complaints_last_hour), (120, 60, 30));
         assert_eq!(picture.look("").posts_total, 121);
         assert_eq!(picture.look("nobody").posts_total, 0);
-    }
-
-    #[test]
-    fn a_source_that_is_behind_holds_time_back_until_it_is_live() {
-        let picture = Picture::default();
-        let (now, gap) = (Timestamp::from_seconds(100), Timestamp::from_seconds(40));
-        assert_eq!(picture.heard_until(now), now);
-        picture.covered("live", false, gap);
-        assert_eq!(picture.heard_until(now), gap);
-        picture.covered("live", true, now);
-        assert_eq!(picture.heard_until(now), now);
     }
 }

@@ -9,20 +9,22 @@ use std::time::Duration;
 
 use ::store::{Store, due};
 use anyhow::Context as _;
-use bus::{Received, Topic, partition_of};
+use bus::{Outgoing, Received, Topic, partition_of};
 use contracts::alert::v1::{EpisodeEvent, TallyEvent};
 use contracts::envelope::{self, CE_TYPE};
-use model::{EpisodeId, Subject, Timestamp};
-use paging::{Decision, Effect, NoticeKind, Signal, What};
+use contracts::ingest::v1::{Coverage, Erasure};
+use model::{BrandId, Subject, Timestamp};
+use paging::{Decision, Effect, NoticeKind, Signal};
 use runtime::brands::Brand;
 
-use crate::config::{Config, Destination, SevereConfig, Zones};
+use crate::config::{Config, Destination, SevereConfig, SourcesConfig, Zones};
 use crate::consumer::{IDLE_EVERY_S, IDLE_GRACE_S};
 use crate::desk::Desk;
 use crate::detection::{Detectors, Rules};
-use crate::picture::Picture;
+use crate::sources::{self, Heard, Sources};
 use crate::store::{SERVICE, TableError};
-use crate::{severe, tally, wire};
+use crate::tally::Told;
+use crate::{severe, tally, timers, wire};
 
 /// Due rows taken at once.
 const CLAIM: u32 = 50;
@@ -42,10 +44,12 @@ pub struct Rehearsed {
 pub struct Rehearsal {
     desk: Desk,
     severe: SevereConfig,
+    sources: SourcesConfig,
+    brands: Vec<BrandId>,
     rules: Rules,
     partitions: i32,
     owned: BTreeMap<i32, Owned>,
-    picture: Picture,
+    heard: Heard,
     now: Timestamp,
     next_due: Option<Timestamp>,
 }
@@ -75,10 +79,12 @@ impl Rehearsal {
         Ok(Self {
             desk: Desk::new(store, config.policy()),
             severe: config.severe,
+            sources: config.sources,
+            brands: timers::ids(brands),
             rules,
             partitions,
             owned: BTreeMap::new(),
-            picture: Picture::default(),
+            heard: Heard::default(),
             now: Timestamp::MIN,
             next_due: None,
         })
@@ -92,23 +98,26 @@ impl Rehearsal {
     pub async fn hear(&mut self, records: &[Received], at: Timestamp) -> anyhow::Result<Vec<Rehearsed>> {
         let mut told = self.pass(at).await?;
         let mut severe: BTreeMap<Subject, Signal> = BTreeMap::new();
+        let mut coverage = Vec::new();
         for record in records {
             match tally::read(record) {
-                Ok(Some(event)) => severe::severe(&event, &self.severe)
-                    .into_iter()
-                    .for_each(|signal| severe::gather(&mut severe, signal)),
-                Ok(None) => severe::cover(&self.picture, record),
+                Ok(Told::Verdict(event)) => {
+                    severe::note(&mut self.heard, &event);
+                    let found = severe::severe(&event, &self.severe).into_iter();
+                    found.for_each(|signal| severe::gather(&mut severe, signal));
+                }
+                Ok(Told::Coverage(said)) => coverage.push(said),
                 // Whoever reads the log names what cannot be read.
-                Err(_) => {}
+                Ok(Told::Erasure(_) | Told::Nothing) | Err(_) => {}
             }
         }
         let mut signals: Vec<Signal> = severe.into_values().collect();
-        for outgoing in tally::fold(records, self.now).outputs {
+        for outgoing in tally::fold(records, self.partitions, self.now).outputs {
             if outgoing.topic == Topic::Tallies {
-                self.detect(&outgoing.record, &mut signals)?;
+                self.detect(&outgoing, &mut signals)?;
             }
         }
-        self.settle(signals, &mut told).await?;
+        self.settle(signals, coverage, &mut told).await?;
         Ok(told)
     }
 
@@ -131,16 +140,27 @@ impl Rehearsal {
         Ok(told)
     }
 
-    fn detect(&mut self, record: &bus::Record, signals: &mut Vec<Signal>) -> anyhow::Result<()> {
-        let ce_type = record.headers.text(CE_TYPE);
-        let event: TallyEvent =
-            envelope::open(ce_type, record.value.as_ref()).context("reading a tally just made")?;
+    fn detect(&mut self, outgoing: &Outgoing, signals: &mut Vec<Signal>) -> anyhow::Result<()> {
+        let record = &outgoing.record;
+        let (ce_type, value) = (record.headers.text(CE_TYPE), record.value.as_ref());
+        let doing = "reading a tally just made";
         let now = self.now;
+        let partition = outgoing.partition.unwrap_or_else(|| partition_of(&record.key, self.partitions));
         let owned = self
             .owned
-            .entry(partition_of(&record.key, self.partitions))
+            .entry(partition)
             .or_insert_with(|| Owned { detectors: Detectors::default(), looked_at: now });
         owned.looked_at = now;
+        if envelope::is::<Coverage>(ce_type) {
+            owned.detectors.cover(&envelope::open(ce_type, value).context(doing)?);
+            return Ok(());
+        }
+        if envelope::is::<Erasure>(ce_type) {
+            let erasure = envelope::open(ce_type, value).context(doing)?;
+            owned.detectors.forget(wire::forgotten(&erasure).as_slice());
+            return Ok(());
+        }
+        let event: TallyEvent = envelope::open(ce_type, value).context(doing)?;
         let heard = owned.detectors.take(&event, &self.rules).map_err(|e| anyhow::anyhow!("tally: {e}"))?;
         signals.extend(heard.signals);
         Ok(())
@@ -154,7 +174,7 @@ impl Rehearsal {
 
     async fn look(&mut self, told: &mut Vec<Rehearsed>) -> anyhow::Result<()> {
         let now = self.now;
-        let until = self.picture.heard_until(now).plus_millis(-IDLE_GRACE_S * 1_000);
+        let until = now.plus_millis(-IDLE_GRACE_S * 1_000);
         let mut signals = Vec::new();
         for owned in self.owned.values_mut() {
             let has_waited = now.millis_since(owned.looked_at) >= IDLE_EVERY_S * 1_000;
@@ -163,47 +183,57 @@ impl Rehearsal {
                 signals.extend(owned.detectors.idle(until.as_seconds(), &self.rules).signals);
             }
         }
-        self.settle(signals, told).await
+        self.settle(signals, Vec::new(), told).await
     }
 
     async fn do_due(&mut self, told: &mut Vec<Rehearsed>) -> anyhow::Result<()> {
         let (now, desk) = (self.now, &self.desk);
         let claimed = due::claim(&desk.store, SERVICE, "rehearsal", now, LEASE, CLAIM).await?;
+        let sources = &Sources::load(&desk.store, now).await?;
+        let (brands, config) = (&self.brands, &self.sources);
         for work in &claimed {
-            let id = std::str::from_utf8(&work.due.body).ok().and_then(|text| text.parse::<EpisodeId>().ok());
-            let heard_until = self.picture.heard_until(now);
-            let decision = desk
+            let decisions = desk
                 .transact(|mut tx| async move {
-                    let ours = due::finish(&mut tx, SERVICE, work).await?;
-                    let decision = match id.filter(|_| ours) {
-                        Some(id) => Some(desk.happens(&mut tx, id, What::Tick { heard_until }, now).await?),
-                        None => None,
+                    let decisions = match due::finish(&mut tx, SERVICE, work).await? {
+                        true => timers::look(desk, &mut tx, &work.due, sources, brands, config, now).await?,
+                        false => Vec::new(),
                     };
-                    Ok::<_, TableError>((tx, decision))
+                    Ok::<_, TableError>((tx, decisions))
                 })
                 .await
                 .context("looking at an episode")?;
-            told.extend(decision.into_iter().flat_map(|decision| rehearsed(decision, now)));
+            told.extend(decisions.into_iter().flat_map(|decision| rehearsed(decision, now)));
         }
         self.next_due = due::next_due(&self.desk.store, SERVICE).await?;
         Ok(())
     }
 
-    async fn settle(&mut self, signals: Vec<Signal>, told: &mut Vec<Rehearsed>) -> anyhow::Result<()> {
-        if signals.is_empty() {
+    async fn settle(
+        &mut self,
+        signals: Vec<Signal>,
+        coverage: Vec<Coverage>,
+        told: &mut Vec<Rehearsed>,
+    ) -> anyhow::Result<()> {
+        if signals.is_empty() && coverage.is_empty() && !self.heard.is_due(self.now) {
             return Ok(());
         }
         let (now, desk, signals) = (self.now, &self.desk, &signals);
+        let (coverage, config, heard) = (&coverage, &self.sources, &self.heard);
         let decisions = desk
             .transact(|mut tx| async move {
                 let mut decisions = Vec::with_capacity(signals.len());
                 for signal in signals {
                     decisions.push(desk.signal(&mut tx, signal.clone(), now).await?);
                 }
+                for said in coverage {
+                    decisions.extend(sources::told(desk, &mut tx, said, config, now).await?);
+                }
+                heard.write(&mut tx, now).await?;
                 Ok::<_, TableError>((tx, decisions))
             })
             .await
             .context("writing episodes")?;
+        self.heard.written(now);
         told.extend(decisions.into_iter().flat_map(|decision| rehearsed(decision, now)));
         self.next_due = due::next_due(&self.desk.store, SERVICE).await?;
         Ok(())

@@ -7,8 +7,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use bus::{Consumer, ConsumerSettings, Partition, Received, Topic};
 use contracts::classify::v1::{Verdict, VerdictEvent};
-use contracts::envelope::{self, CE_TYPE};
-use contracts::ingest::v1::{Coverage, CoverageState, MentionOp};
+use contracts::ingest::v1::{MentionOp, Transport};
 use model::{BrandId, MentionId, Outcome, Severity, Subject, Timestamp};
 use paging::{Counts, Facts, Policy, Reason, Signal, SignalKind};
 use runtime::Phase;
@@ -18,7 +17,8 @@ use crate::config::{Config, SevereConfig};
 use crate::desk::{Desk, Passing as _};
 use crate::picture::{Picture, SAID_MAX};
 use crate::reading::{self, BatchError, Offsets, PAUSE};
-use crate::tally::{complaint_of, evidence_of, topic_of};
+use crate::sources::{self, Heard};
+use crate::tally::{Told, complaint_of, erased_by, evidence_of, topic_of};
 use crate::{Deps, tally, wire};
 
 /// The hop's name in accounts, and the consumer group.
@@ -35,11 +35,12 @@ pub(crate) async fn run(deps: Deps, desk: Desk, picture: Picture, config: Arc<Co
     let settings = ConsumerSettings {
         group: HOP.into(),
         member: format!("{}-severe", config.member),
-        topics: vec![Topic::Verdicts],
+        topics: vec![Topic::Verdicts, Topic::Erasures],
     };
     let consumer = deps.log.consumer(settings).await.context("joining group alert-severe")?;
     deps.parts.health.set_ready(HOP, true, "reading");
     let mut offsets = Offsets::default();
+    let mut heard = Heard::default();
     loop {
         let polled = tokio::select! {
             polled = reading::poll(&consumer, config.reading.batch_records_max) => polled,
@@ -56,7 +57,7 @@ pub(crate) async fn run(deps: Deps, desk: Desk, picture: Picture, config: Arc<Co
         }
         let mut next = polled.token.next;
         next.retain(|partition, _| offsets.0.contains_key(partition));
-        batch(&deps, &desk, &picture, &config.severe, &consumer, &mut offsets, &polled.records, &next)
+        batch(&deps, &desk, &picture, &config, &consumer, &mut offsets, &mut heard, &polled.records, &next)
             .await?;
     }
     consumer.close().await.context("leaving group alert-severe")
@@ -74,7 +75,7 @@ async fn rebuild(deps: &Deps, picture: &Picture, partition: Partition, next: i64
     // Only for people who look: when the log is away, the page fills from what comes.
     if let Ok(scanned) = reader.scan(partition, from, to, SAID_MAX * 4).await {
         for record in &scanned.records {
-            if let Ok(Some(event)) = tally::read(record) {
+            if let Ok(Told::Verdict(event)) = tally::read(record) {
                 show(picture, &event);
             }
         }
@@ -86,9 +87,10 @@ async fn batch(
     deps: &Deps,
     desk: &Desk,
     picture: &Picture,
-    config: &SevereConfig,
+    config: &Config,
     consumer: &Arc<dyn Consumer>,
     offsets: &mut Offsets,
+    heard: &mut Heard,
     records: &[Received],
     next: &BTreeMap<Partition, i64>,
 ) -> anyhow::Result<()> {
@@ -99,35 +101,54 @@ async fn batch(
     let mut endings: BTreeMap<(Outcome, &'static str), u64> = BTreeMap::new();
     let mut signals: BTreeMap<Subject, Signal> = BTreeMap::new();
     let mut events = Vec::new();
+    // What people are told of sources and what is to be forgotten, in the order it came.
+    let (mut coverage, mut forgotten) = (Vec::new(), Vec::new());
     for record in records {
         let ending = match tally::read(record) {
-            Ok(Some(event)) => {
-                let found = severe(&event, config);
-                events.push(event);
-                let ending = match found.is_empty() {
-                    true => (Outcome::Suppressed, "not_severe"),
-                    false => (Outcome::Stored, ""),
+            Ok(Told::Verdict(event)) => {
+                let found = severe(&event, &config.severe);
+                let erased = erased_by(&event).as_ref().and_then(wire::forgotten);
+                note(heard, &event);
+                let ending = match (found.is_empty(), &erased) {
+                    (_, Some(_)) => (Outcome::Stored, "erasure"),
+                    (true, None) => (Outcome::Suppressed, "not_severe"),
+                    (false, None) => (Outcome::Stored, ""),
                 };
+                forgotten.extend(erased);
+                events.push(event);
                 found.into_iter().for_each(|signal| gather(&mut signals, signal));
                 ending
             }
-            Ok(None) => {
-                cover(picture, record);
+            Ok(Told::Coverage(said)) => {
+                coverage.push(said);
                 (Outcome::Stored, "coverage")
             }
+            Ok(Told::Erasure(erasure)) => {
+                forgotten.extend(wire::forgotten(&erasure));
+                (Outcome::Stored, "erasure")
+            }
+            Ok(Told::Nothing) => (Outcome::Suppressed, "tombstone"),
             // The tally step keeps the bytes with the reason.
             Err(_) => (Outcome::Suppressed, "dead_lettered_by_tally"),
         };
         *endings.entry(ending).or_default() += 1;
     }
     loop {
-        let (signals, at) = (&signals, &*offsets);
+        let (signals, at, heard) = (&signals, &*offsets, &*heard);
+        let (coverage, forgotten) = (&coverage, &forgotten);
         let written = desk
             .transact(|mut tx| async move {
                 at.advance(&mut tx, HOP, next).await?;
                 for signal in signals.values() {
                     desk.signal(&mut tx, signal.clone(), now).await?;
                 }
+                for said in coverage {
+                    sources::told(desk, &mut tx, said, &config.sources, now).await?;
+                }
+                for forgotten in forgotten {
+                    desk.forget(&mut tx, forgotten, now).await?;
+                }
+                heard.write(&mut tx, now).await?;
                 Ok::<_, BatchError>((tx, ()))
             })
             .await;
@@ -152,7 +173,9 @@ async fn batch(
         }
     }
     offsets.advanced(next);
+    heard.written(now);
     events.iter().for_each(|event| show(picture, event));
+    forgotten.iter().for_each(|forgotten| picture.forget(forgotten));
     deps.parts.account.accepted(HOP, records.len() as u64);
     for ((outcome, reason), count) in endings {
         deps.parts.account.ended(HOP, outcome, reason, count);
@@ -160,14 +183,13 @@ async fn batch(
     Ok(())
 }
 
-/// Tells the picture how complete a source is.
-pub(crate) fn cover(picture: &Picture, record: &Received) {
-    let ce_type = record.record.headers.text(CE_TYPE);
-    let Ok(coverage) = envelope::open::<Coverage>(ce_type, record.record.value.as_ref()) else { return };
-    let state = CoverageState::try_from(coverage.state).unwrap_or(CoverageState::Unspecified);
-    // What ended on purpose is not missed.
-    let is_live = !matches!(state, CoverageState::Gap | CoverageState::CatchingUp);
-    picture.covered(&coverage.connector, is_live, Timestamp::from_micros(coverage.watermark_us));
+/// Notes through which connector a brand is spoken of; history says nothing about what usually comes.
+pub(crate) fn note(heard: &mut Heard, event: &VerdictEvent) {
+    let Some((mention, _)) = customers_post(event) else { return };
+    let Some(source) = mention.source.as_ref().filter(|source| !source.connector.is_empty()) else { return };
+    if source.transport() != Transport::Backfill {
+        mention.brands.iter().for_each(|brand| heard.note(brand, &source.connector));
+    }
 }
 
 /// Tells the picture of a post by a customer.

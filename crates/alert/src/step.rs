@@ -23,10 +23,12 @@ pub(crate) async fn run(deps: Deps, member: String, reading: ReadingConfig) -> a
     let settings = StepSettings {
         group: HOP.into(),
         member: format!("{member}-tally"),
-        topics: vec![Topic::Verdicts],
+        topics: vec![Topic::Verdicts, Topic::Erasures],
         transaction_timeout: Duration::from_millis(reading.transaction_timeout_ms),
     };
     let step = deps.log.step(settings).await.context("joining group alert-tally")?;
+    let log = deps.log.reader().context("asking for the partitions of tallies")?;
+    let partitions = log.partitions(Topic::Tallies).await.context("asking for the partitions of tallies")?;
     deps.parts.health.set_ready(HOP, true, "reading");
     loop {
         let polled = tokio::select! {
@@ -46,7 +48,7 @@ pub(crate) async fn run(deps: Deps, member: String, reading: ReadingConfig) -> a
             continue;
         }
         let count = polled.records.len();
-        let folded = tally::fold(&polled.records, deps.parts.clock.now());
+        let folded = tally::fold(&polled.records, partitions, deps.parts.clock.now());
         match step.commit(polled.token, folded.outputs).await {
             Ok(()) => {
                 deps.parts.account.accepted(HOP, count as u64);

@@ -1,5 +1,8 @@
 //! The tables of alert. Facts only; rules are in `paging`.
 
+pub(crate) mod erase;
+pub(crate) mod sources;
+
 use model::{BrandId, EpisodeId, Timestamp};
 use paging::{Action, Episode, Reason, Silence};
 use store::sqlx::any::AnyRow;
@@ -10,8 +13,10 @@ use store::{Doing, Migration, Store, StoreError, Tx};
 pub const SERVICE: &str = "alert";
 
 /// The tables of alert, for `redress migrate`.
-pub const MIGRATIONS: &[Migration] =
-    &[Migration { version: 1, name: "episodes", sql: include_str!("../migrations/0001_episodes.sql") }];
+pub const MIGRATIONS: &[Migration] = &[
+    Migration { version: 1, name: "episodes", sql: include_str!("../migrations/0001_episodes.sql") },
+    Migration { version: 2, name: "sources", sql: include_str!("../migrations/0002_sources.sql") },
+];
 
 /// Something these tables could not do.
 #[derive(Debug, thiserror::Error)]
@@ -437,6 +442,7 @@ pub(crate) async fn forget_old(tx: &mut Tx, now: Timestamp) -> Result<usize, Tab
         for sql in [
             "DELETE FROM alert_history WHERE episode_id = $1",
             "DELETE FROM alert_decisions WHERE episode_id = $1",
+            "DELETE FROM alert_evidence WHERE episode_id = $1",
             "DELETE FROM alert_episodes WHERE episode_id = $1",
         ] {
             sqlx::query(sql).bind(id).execute(&mut **tx).await.doing(doing)?;

@@ -1,12 +1,15 @@
-//! Folding verdicts into per-second tallies: what the first stage publishes for each batch.
+//! Folding verdicts into per-second tallies: what the first stage publishes for each batch. What concerns
+//! every subject (how complete a source is, what is to be forgotten) goes on to all partitions of tallies.
 
 use std::collections::BTreeMap;
 
-use bus::{Outgoing, Received, Record, Topic};
+use bus::{Outgoing, Partition, Received, Record, Topic};
 use contracts::alert::v1::{Evidence, Reaction, TallyEvent};
 use contracts::classify::v1::{Verdict, VerdictEvent};
 use contracts::envelope::{self, CE_TYPE, DecodeError};
-use contracts::ingest::v1::{Coverage, DeadLetter, MentionEvent, MentionOp, Visibility};
+use contracts::ingest::v1::{
+    Coverage, CoverageState, DeadLetter, Erasure, MentionEvent, MentionOp, Transport, Visibility, erasure,
+};
 use detect::{DistinctSketch, Post, Tally};
 use model::{BrandId, MentionId, Outcome, Subject, Timestamp};
 use xxhash_rust::xxh3::xxh3_64;
@@ -32,22 +35,39 @@ const EXCERPT_CHARS_MAX: usize = paging::Evidence::EXCERPT_CHARS_MAX;
 /// What a batch becomes.
 #[derive(Debug, Default)]
 pub(crate) struct Folded {
-    /// Tallies and dead letters, ready for the log.
+    /// Tallies, what goes to all of them, and dead letters, ready for the log.
     pub(crate) outputs: Vec<Outgoing>,
     /// How each record ended, with its reason.
     pub(crate) endings: BTreeMap<(Outcome, &'static str), u64>,
 }
 
-/// Folds a batch of the verdicts topic. Pure: the same records always give the same outputs.
-pub(crate) fn fold(records: &[Received], now: Timestamp) -> Folded {
+/// Folds a batch of the verdicts topic; `partitions`: how many the topic of tallies has. Pure: the same
+/// records always give the same outputs.
+pub(crate) fn fold(records: &[Received], partitions: i32, now: Timestamp) -> Folded {
     let mut sums: BTreeMap<Key, Sum> = BTreeMap::new();
     let mut folded = Folded::default();
+    let mut afterwards = Vec::new();
     for record in records {
         let ending = match read(record) {
-            Ok(None) => (Outcome::Suppressed, "not_a_verdict"),
-            Ok(Some(event)) => match add(&mut sums, record, &event) {
-                Added::Counted => (Outcome::Stored, ""),
-                Added::Nothing(why) => (Outcome::Suppressed, why),
+            Ok(Told::Nothing) => (Outcome::Suppressed, "tombstone"),
+            Ok(Told::Coverage(said)) => {
+                // Whoever is to take a backlog for one must know before it comes.
+                let is_first = said.state() == CoverageState::CatchingUp;
+                let to = if is_first { &mut folded.outputs } else { &mut afterwards };
+                to.extend(for_all(&record.record, partitions));
+                (Outcome::Stored, "coverage")
+            }
+            Ok(Told::Erasure(erasure)) => {
+                afterwards.extend(forget_everywhere(record, &erasure, partitions));
+                (Outcome::Stored, "erasure")
+            }
+            Ok(Told::Verdict(event)) => match (erased_by(&event), add(&mut sums, record, &event)) {
+                (Some(erasure), _) => {
+                    afterwards.extend(forget_everywhere(record, &erasure, partitions));
+                    (Outcome::Stored, "erasure")
+                }
+                (None, Added::Counted) => (Outcome::Stored, ""),
+                (None, Added::Nothing(why)) => (Outcome::Suppressed, why),
             },
             Err(error) => {
                 folded.outputs.push(dead_letter(record, error.label(), &error.to_string(), now));
@@ -57,23 +77,73 @@ pub(crate) fn fold(records: &[Received], now: Timestamp) -> Folded {
         *folded.endings.entry(ending).or_default() += 1;
     }
     folded.outputs.extend(sums.into_iter().flat_map(|(key, sum)| sum.outgoing(key)));
+    folded.outputs.append(&mut afterwards);
     folded
 }
 
-/// Opens a record of the verdicts topic; `None` for what rides along there (coverage).
-pub(crate) fn read(record: &Received) -> Result<Option<VerdictEvent>, DecodeError> {
+/// What a record says that alert listens to.
+#[derive(Debug)]
+pub(crate) enum Told {
+    /// Somebody said something, and it was understood.
+    Verdict(Box<VerdictEvent>),
+    /// How complete a source is.
+    Coverage(Coverage),
+    /// Something is to be forgotten.
+    Erasure(Erasure),
+    /// Nothing: the end of an erasure.
+    Nothing,
+}
+
+/// Opens a record of the topics of verdicts and erasures.
+pub(crate) fn read(record: &Received) -> Result<Told, DecodeError> {
     let ce_type = record.record.headers.text(CE_TYPE);
-    if envelope::is::<Coverage>(ce_type) {
-        return Ok(None);
+    let value = record.record.value.as_ref();
+    if record.position.partition.topic == Topic::Erasures {
+        return match value {
+            Some(_) => envelope::open(ce_type, value).map(Told::Erasure),
+            None => Ok(Told::Nothing),
+        };
     }
-    let event: VerdictEvent = envelope::open(ce_type, record.record.value.as_ref())?;
+    if envelope::is::<Coverage>(ce_type) {
+        return envelope::open(ce_type, value).map(Told::Coverage);
+    }
+    let event: VerdictEvent = envelope::open(ce_type, value)?;
     let expected = "redress.classify.v1.VerdictEvent".to_owned();
     let malformed =
         |problem: &str| DecodeError::Malformed { expected: expected.clone(), problem: problem.into() };
     let mention = event.mention.as_ref().ok_or_else(|| malformed("mention is missing"))?;
     MentionId::from_slice(&mention.mention_id).map_err(|e| malformed(&e.to_string()))?;
     MentionId::from_slice(&event.thread_root).map_err(|e| malformed(&e.to_string()))?;
-    Ok(Some(event))
+    Ok(Told::Verdict(Box::new(event)))
+}
+
+/// What a withdrawal takes back, in the words of an erasure.
+pub(crate) fn erased_by(event: &VerdictEvent) -> Option<Erasure> {
+    let mention = event.mention.as_ref()?;
+    let what = match MentionOp::try_from(mention.op).ok()? {
+        MentionOp::Deleted | MentionOp::Hidden => erasure::What::MentionId(mention.mention_id.clone()),
+        MentionOp::AuthorDeleted => erasure::What::AuthorKey(author_key(mention)?),
+        _ => return None,
+    };
+    Some(Erasure { what: Some(what), ..Erasure::default() })
+}
+
+/// A record for the owner of every subject.
+fn for_all(record: &Record, partitions: i32) -> impl Iterator<Item = Outgoing> {
+    let to = |number| Outgoing { topic: Topic::Tallies, partition: Some(number), record: record.clone() };
+    (0..partitions).map(to)
+}
+
+fn forget_everywhere(
+    record: &Received,
+    erasure: &Erasure,
+    partitions: i32,
+) -> impl Iterator<Item = Outgoing> {
+    let Partition { topic, number } = record.position.partition;
+    let id = format!("{}:{number}:{}", topic.name(), record.position.offset);
+    let sealed = envelope::seal(&id, "redress/alert", record.record.at, erasure);
+    let out = outgoing(Topic::Tallies, record.record.key.clone(), sealed, record.record.at);
+    for_all(&out.record, partitions).collect::<Vec<_>>().into_iter()
 }
 
 /// The topic a complaint is counted under: the likeliest, `other` when there is none.
@@ -114,7 +184,19 @@ pub(crate) fn evidence_of(mention: &MentionEvent, verdict: Option<&Verdict>) -> 
         at_us: mention.observed_at_us,
         severity: verdict.and_then(|v| v.severity.as_ref()).map_or(0, |s| s.level.min(4)),
         complaint: verdict.map_or(0.0, complaint_of),
+        author_key: author_key(mention).unwrap_or_default(),
     }
+}
+
+/// The key by which everything of an author is found, as `model::AuthorKey` writes it.
+fn author_key(mention: &MentionEvent) -> Option<String> {
+    let known = mention.author_key.clone().filter(|key| !key.is_empty());
+    known.or_else(|| {
+        let author = mention.mention.as_ref()?.author.as_ref()?;
+        let who = author.native_id.as_deref().or(author.handle.as_deref())?;
+        let source = mention.source.as_ref()?;
+        Some(format!("{}:{}:{who}", source.kind, source.instance))
+    })
 }
 
 /// Subject, source partition and second: what is summed together.
@@ -130,6 +212,7 @@ struct Sum {
     tally: Tally,
     complaints: u32,
     reactions: Vec<Reaction>,
+    connectors: BTreeMap<String, u32>,
     offsets: Option<(i64, i64)>,
     top: Option<(u32, MentionId, Option<Evidence>)>,
 }
@@ -186,6 +269,7 @@ fn add_post(
         let subject = Subject::Topic { brand: brand.clone(), topic: topic.clone() };
         let sum = Sum::of(sums, &subject, record, at_s);
         sum.add(post, complaint);
+        sum.heard_through(mention);
         sum.offer(weight, &mention.mention_id, shown.as_ref());
         if is_root && complaint < ROOT_FROM {
             continue;
@@ -268,6 +352,14 @@ impl Sum {
         self.complaints += u32::from(complaint >= 0.5);
     }
 
+    /// History says nothing about what usually comes.
+    fn heard_through(&mut self, mention: &MentionEvent) {
+        let Some(source) = &mention.source else { return };
+        if !source.connector.is_empty() && source.transport() != Transport::Backfill {
+            *self.connectors.entry(source.connector.clone()).or_default() += 1;
+        }
+    }
+
     fn offer(&mut self, weight: u32, mention_id: &[u8], shown: Option<&Evidence>) {
         let Ok(id) = MentionId::from_slice(mention_id) else { return };
         if self.top.as_ref().is_none_or(|(heaviest, _, _)| weight > *heaviest) {
@@ -312,6 +404,7 @@ impl Sum {
             top_weight_milli: weight,
             complaints: self.complaints,
             top,
+            connectors: self.connectors,
         };
         let id = format!("{}:{from_offset}:{to_offset}:{}:{part}:{}", key.partition, key.at_s, event.subject);
         let at = Timestamp::from_seconds(key.at_s);

@@ -39,6 +39,8 @@ pub(crate) struct Said {
     pub(crate) severity: u32,
     pub(crate) followers: u64,
     pub(crate) answers: Option<String>,
+    /// Who says it; somebody of their own for each post when nobody is named.
+    pub(crate) author: Option<String>,
 }
 
 pub(crate) fn said(native_id: impl Into<String>, at: Timestamp) -> Said {
@@ -50,6 +52,7 @@ pub(crate) fn said(native_id: impl Into<String>, at: Timestamp) -> Said {
         severity: 2,
         followers: 100,
         answers: None,
+        author: None,
     }
 }
 
@@ -76,13 +79,15 @@ impl Said {
             mention_id: id.clone(),
             op: MentionOp::Created.into(),
             native_id: self.native_id.clone(),
-            source: Some(Source { kind: "ndjson".into(), ..Source::default() }),
+            source: Some(Source { kind: "ndjson".into(), connector: "stream".into(), ..Source::default() }),
             brands: vec!["acme".into()],
             observed_at_us: self.at.as_micros(),
             ingested_at_us: self.at.as_micros(),
             mention: Some(Mention {
                 author: Some(Author {
-                    native_id: Some(format!("author-{}", self.native_id)),
+                    native_id: Some(
+                        self.author.clone().unwrap_or_else(|| format!("author-{}", self.native_id)),
+                    ),
                     handle: Some("bob".into()),
                     followers: Some(self.followers),
                     ..Author::default()

@@ -2,15 +2,19 @@
 
 use std::time::Duration;
 
-use model::{EpisodeId, Timestamp};
-use paging::What;
+use model::{BrandId, EpisodeId, Timestamp};
+use paging::{Decision, What};
 use runtime::Phase;
-use store::due::{self, Claimed};
-use store::outbox;
+use runtime::brands::Brand;
+use store::due::{self, Claimed, Due};
+use store::{Tx, outbox};
+use tokio::time::Instant;
 use tracing::warn;
 
+use crate::config::SourcesConfig;
 use crate::desk::{Desk, Passing};
-use crate::picture::Picture;
+use crate::metrics::Metrics;
+use crate::sources::{self, DUE_SOURCE, Sources};
 use crate::store::{self as tables, SERVICE, TableError};
 use crate::{Deps, reading};
 
@@ -25,6 +29,9 @@ const TIDY_MAX: u32 = 5_000;
 const MESSAGE_DAYS: i64 = 30;
 /// Real time between looks, for rows that other processes wrote.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Real time between two counts of what waits to be sent.
+const MEASURE_EVERY: Duration = Duration::from_secs(15);
 
 /// The row was moved while it was worked on; whoever moved it sees to it.
 #[derive(Debug, thiserror::Error)]
@@ -48,10 +55,17 @@ impl Passing for DueError {
 }
 
 /// Does due work until everything is flushed.
-pub(crate) async fn run(deps: Deps, desk: Desk, picture: Picture, worker: String) -> anyhow::Result<()> {
+pub(crate) async fn run(
+    deps: Deps,
+    desk: Desk,
+    config: SourcesConfig,
+    metrics: Metrics,
+    worker: String,
+) -> anyhow::Result<()> {
     let shutdown = deps.parts.shutdown.clone();
     let _guard = shutdown.guard(Phase::Flush);
     let mut tidied = deps.parts.clock.now();
+    let mut measured: Option<Instant> = None;
     loop {
         if shutdown.phase() >= Phase::Flush {
             return Ok(());
@@ -60,6 +74,10 @@ pub(crate) async fn run(deps: Deps, desk: Desk, picture: Picture, worker: String
         if now.millis_since(tidied) >= TIDY_EVERY_MS {
             tidied = now;
             tidy(&desk, now).await;
+        }
+        if measured.is_none_or(|at| at.elapsed() >= MEASURE_EVERY) {
+            measured = Some(Instant::now());
+            measure(&desk, &metrics, now).await;
         }
         let claimed = match due::claim(&desk.store, SERVICE, &worker, now, LEASE, CLAIM).await {
             Ok(claimed) => claimed,
@@ -75,12 +93,20 @@ pub(crate) async fn run(deps: Deps, desk: Desk, picture: Picture, worker: String
             continue;
         }
         for work in claimed {
-            match one(&deps, &desk, &picture, &work).await {
+            match one(&deps, &desk, &config, &work).await {
                 Ok(()) | Err(DueError::Moved) => {}
                 // The lease ends, and the row is taken up again.
                 Err(error) => warn!(%error, key = %work.due.key, "due work not done"),
             }
         }
+    }
+}
+
+/// Tells how much waits to be sent. What cannot be counted now is counted at the next look.
+async fn measure(desk: &Desk, metrics: &Metrics, now: Timestamp) {
+    match outbox::backlog(&desk.store, SERVICE).await {
+        Ok(backlog) => metrics.backlog(&backlog, now),
+        Err(error) => warn!(%error, "messages that wait not counted"),
     }
 }
 
@@ -101,21 +127,44 @@ async fn tidy(desk: &Desk, now: Timestamp) {
     }
 }
 
-async fn one(deps: &Deps, desk: &Desk, picture: &Picture, work: &Claimed) -> Result<(), DueError> {
+async fn one(deps: &Deps, desk: &Desk, config: &SourcesConfig, work: &Claimed) -> Result<(), DueError> {
     let now = deps.parts.clock.now();
-    let id = std::str::from_utf8(&work.due.body).ok().and_then(|text| text.parse::<EpisodeId>().ok());
+    let sources = &Sources::load(&desk.store, now).await?;
+    let brands = &ids(&deps.brands);
     desk.transact(|mut tx| async move {
         // First: what is decided below may plan the next look under the same key.
         if !due::finish(&mut tx, SERVICE, work).await? {
             return Err(DueError::Moved);
         }
-        if let Some(id) = id {
-            let what = What::Tick { heard_until: picture.heard_until(now) };
-            desk.happens(&mut tx, id, what, now).await?;
-        }
+        look(desk, &mut tx, &work.due, sources, brands, config, now).await?;
         Ok((tx, ()))
     })
     .await
+}
+
+/// Does what was planned for now; `brands`: those that are listened for.
+pub(crate) async fn look(
+    desk: &Desk,
+    tx: &mut Tx,
+    due: &Due,
+    sources: &Sources,
+    brands: &[BrandId],
+    config: &SourcesConfig,
+    now: Timestamp,
+) -> Result<Vec<Decision>, TableError> {
+    let body = std::str::from_utf8(&due.body).unwrap_or_default();
+    if due.kind == DUE_SOURCE {
+        return sources::look(desk, tx, sources, body, brands, config, now).await;
+    }
+    let Ok(id) = body.parse::<EpisodeId>() else { return Ok(Vec::new()) };
+    let Some(kept) = tables::episode(&mut **tx, id).await? else { return Ok(Vec::new()) };
+    let heard_until = sources.heard_until(kept.episode.brand(), now);
+    Ok(vec![desk.happens(tx, id, What::Tick { heard_until }, now).await?])
+}
+
+/// The ids of configured brands.
+pub(crate) fn ids(brands: &[Brand]) -> Vec<BrandId> {
+    brands.iter().filter_map(|brand| BrandId::parse(&brand.id).ok()).collect()
 }
 
 async fn wait(deps: &Deps, desk: &Desk) {

@@ -2,8 +2,9 @@
 
 use contracts::alert::v1 as wire;
 use contracts::id;
+use contracts::ingest::v1::{Erasure, erasure};
 use model::{MentionId, Severity, Subject, Timestamp};
-use paging::{Change, Episode, Evidence, Forecast, Phase, Reason, Silence, Trigger, Urgency};
+use paging::{Change, Episode, Evidence, Forecast, Forgotten, Phase, Reason, Silence, Trigger, Urgency};
 
 pub(crate) fn reason(reason: &Reason) -> wire::Reason {
     wire::Reason { code: reason.code().to_owned(), text: reason.text(), numbers: reason.numbers() }
@@ -32,6 +33,16 @@ fn evidence(evidence: &Evidence) -> wire::Evidence {
         at_us: evidence.at.as_micros(),
         severity: u32::from(evidence.severity.level()),
         complaint: evidence.complaint,
+        author_key: evidence.author_key.clone(),
+    }
+}
+
+/// What an erasure names; `None` when it names nothing that can be read.
+pub(crate) fn forgotten(erasure: &Erasure) -> Option<Forgotten> {
+    match erasure.what.as_ref()? {
+        erasure::What::MentionId(id) => MentionId::from_slice(id).ok().map(Forgotten::Mention),
+        erasure::What::AuthorKey(key) if key.is_empty() => None,
+        erasure::What::AuthorKey(key) => Some(Forgotten::Author(key.clone())),
     }
 }
 
@@ -45,6 +56,7 @@ pub(crate) fn evidence_from(evidence: &wire::Evidence) -> Option<Evidence> {
         at: Timestamp::from_micros(evidence.at_us),
         severity: Severity::from_level(evidence.severity.min(4)).unwrap_or_default(),
         complaint: if evidence.complaint.is_finite() { evidence.complaint } else { 0.0 },
+        author_key: evidence.author_key.clone(),
     })
 }
 
@@ -53,6 +65,7 @@ const fn trigger(trigger: Trigger) -> wire::Trigger {
         Trigger::SevereComplaint => wire::Trigger::SevereComplaint,
         Trigger::RisingSubject => wire::Trigger::RisingSubject,
         Trigger::SpreadingThread => wire::Trigger::SpreadingThread,
+        Trigger::SilentSource => wire::Trigger::SilentSource,
     }
 }
 
@@ -86,6 +99,7 @@ const fn change(change: Change) -> wire::EpisodeChange {
         Change::NoData => wire::EpisodeChange::NoData,
         Change::Delivered => wire::EpisodeChange::Delivered,
         Change::DeliveryFailed => wire::EpisodeChange::DeliveryFailed,
+        Change::Erased => wire::EpisodeChange::Erased,
     }
 }
 
@@ -103,7 +117,7 @@ pub(crate) const fn state_word(state: wire::EpisodeState) -> Option<&'static str
 pub(crate) fn episode(episode: &Episode) -> wire::Episode {
     let topic = match &episode.subject {
         Subject::Topic { topic, .. } => topic.to_string(),
-        Subject::Thread { .. } => String::new(),
+        Subject::Thread { .. } | Subject::Source { .. } => String::new(),
     };
     wire::Episode {
         episode_id: id(episode.id.as_bytes()),

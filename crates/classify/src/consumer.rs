@@ -220,7 +220,10 @@ impl Loop {
                         counts.end(Outcome::Merged, "repeat");
                     }
                 }
-                Answer::Coverage => counts.end(Outcome::Suppressed, "coverage"),
+                Answer::Coverage(onwards) => {
+                    state.pending.outputs.push(onwards);
+                    counts.end(Outcome::Stored, "coverage");
+                }
                 Answer::Refused { reason, letter } => {
                     state.pending.outputs.push(letter);
                     counts.end(Outcome::DeadLettered, reason);

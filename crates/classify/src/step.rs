@@ -22,8 +22,8 @@ const CARRIED: [&str; 2] = ["traceparent", "tracestate"];
 pub(crate) enum Answer {
     /// A mention event: `id` tells repeats, `verdict` goes out.
     Verdict { id: u128, verdict: Outgoing },
-    /// How complete a source is: nothing to understand.
-    Coverage,
+    /// How complete a source is: nothing to understand, handed on as it came.
+    Coverage(Outgoing),
     /// Not what it should be: kept for a person.
     Refused { reason: &'static str, letter: Outgoing },
 }
@@ -74,10 +74,13 @@ pub(crate) fn begin(
     has_second_stage: bool,
 ) -> Begun {
     let ce_type = received.record.headers.text(envelope::CE_TYPE);
-    if envelope::is::<wire::Coverage>(ce_type) {
-        return Begun::Wordless(Answer::Coverage);
-    }
     let refused = |reason, detail: &str| Begun::Wordless(refuse(received, reason, detail, now));
+    if envelope::is::<wire::Coverage>(ce_type) {
+        return match envelope::open::<wire::Coverage>(ce_type, received.record.value.as_ref()) {
+            Ok(_) => Begun::Wordless(Answer::Coverage(onwards(received))),
+            Err(error) => refused(error.label(), &error.to_string()),
+        };
+    }
     let event: wire::MentionEvent = match envelope::open(ce_type, received.record.value.as_ref()) {
         Ok(event) => event,
         Err(error) => return refused(error.label(), &error.to_string()),
@@ -148,6 +151,12 @@ fn refuse(received: &Received, reason: &'static str, detail: &str, now: Timestam
     Answer::Refused { reason, letter: dead_letter(received, reason, detail, now) }
 }
 
+/// The record as it came, on the same partition: what it is about lies there, too.
+fn onwards(received: &Received) -> Outgoing {
+    let partition = Some(received.position.partition.number);
+    Outgoing { topic: Topic::Verdicts, partition, record: received.record.clone() }
+}
+
 /// Likes, renamed accounts and withdrawals say nothing that could be understood.
 fn carries_words(event: &MentionEvent) -> bool {
     use model::MentionOp as Op;
@@ -197,7 +206,7 @@ pub(crate) fn verdict_id(received: &Received) -> Option<u128> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{created, received};
+    use crate::testing::{coverage, created, received};
     use bytes::Bytes;
     use proptest::prelude::*;
 
@@ -266,13 +275,23 @@ mod tests {
     }
 
     #[test]
-    fn trace_context_goes_on_to_the_verdict_and_coverage_is_left_out() {
+    fn trace_context_goes_on_to_the_verdict() {
         let mut record = received(0, 0, &created("1", "x"));
         record.record.headers.push("traceparent", "00-aa");
         let Answer::Verdict { verdict, .. } = ask(&record) else { panic!() };
         assert_eq!(verdict.record.headers.text("traceparent"), Some("00-aa"));
-        record.record.headers.set("ce_type", "redress.ingest.v1.Coverage");
-        assert!(matches!(ask(&record), Answer::Coverage));
+    }
+
+    #[test]
+    fn what_a_source_says_about_itself_is_handed_on_as_it_came() {
+        let said = coverage("live", wire::CoverageState::Gap);
+        let told = Received { position: received(2, 7, &created("1", "x")).position, record: said.clone() };
+        let Answer::Coverage(onwards) = ask(&told) else { panic!("not handed on") };
+        assert_eq!((onwards.topic, onwards.partition), (Topic::Verdicts, Some(2)));
+        assert_eq!(onwards.record, said);
+        let mut broken = told;
+        broken.record.value = Some(Bytes::from_static(&[0xff; 9]));
+        assert!(matches!(ask(&broken), Answer::Refused { reason: "malformed_protobuf", .. }));
     }
 
     #[test]

@@ -78,3 +78,21 @@ pub(crate) fn received(partition: i32, offset: i64, event: &MentionEvent) -> Rec
     let partition = Partition { topic: Topic::Mentions, number: partition };
     Received { position: Position { partition, offset }, record: record(event) }
 }
+
+/// What a source says about itself, as ingest writes it.
+pub(crate) fn coverage(connector: &str, state: wire::CoverageState) -> Record {
+    let at = Timestamp::from_seconds(1_700_000_000);
+    let said = wire::Coverage {
+        connector: connector.into(),
+        watermark_us: at.as_micros(),
+        state: state.into(),
+        since_us: at.as_micros(),
+        detail: "connection lost".into(),
+    };
+    let sealed = envelope::seal(connector, "redress/ingest", at, &said);
+    let mut headers = Headers::new();
+    for (name, value) in sealed.headers {
+        headers.push(name, value);
+    }
+    Record { key: connector.to_owned().into(), value: Some(sealed.value), headers, at }
+}

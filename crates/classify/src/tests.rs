@@ -5,9 +5,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bus::{EmbeddedLog, KafkaLog, KafkaSettings, Log, Partition, Received, Record, Topic, TopicPlan};
+use bus::{
+    EmbeddedLog, KafkaLog, KafkaSettings, Log, Outgoing, Partition, Received, Record, Topic, TopicPlan,
+};
 use contracts::classify::v1::classify_service_client::ClassifyServiceClient;
 use contracts::classify::v1::{ClassifyRequest, CorrectRequest, Feedback};
+use contracts::ingest::v1::CoverageState;
 use model::{MentionEvent, Outcome, Timestamp};
 use runtime::admin::Health;
 use runtime::process::Parts;
@@ -16,7 +19,7 @@ use testkit::clock::ManualClock;
 use tokio::task::JoinHandle;
 
 use crate::step::verdict_id;
-use crate::testing::{created, outgoing};
+use crate::testing::{coverage, created, outgoing};
 use crate::{Config, Deps, HOP, engine, serve};
 
 const PARTITIONS: i32 = 3;
@@ -88,6 +91,16 @@ async fn publish(log: &Arc<dyn Log>, events: &[MentionEvent]) {
     }
 }
 
+/// A source says something about itself, on that partition.
+async fn say_coverage(log: &Arc<dyn Log>, number: i32) {
+    let mut record = coverage("live", CoverageState::Gap);
+    record.at = RealClock.now();
+    let said = Outgoing { topic: Topic::Mentions, partition: Some(number), record };
+    for result in log.publisher().unwrap().publish(vec![said]).await.unwrap() {
+        result.unwrap();
+    }
+}
+
 async fn all(log: &Arc<dyn Log>, topic: Topic) -> Vec<Received> {
     let reader = log.reader().unwrap();
     let mut found = Vec::new();
@@ -144,8 +157,9 @@ async fn one_verdict_each(log: Arc<dyn Log>) {
         let running = start(&log, config()).await;
         // The first part is new in the first round only, the second in each round a little more.
         publish(&log, &posts[..round * 200]).await;
+        say_coverage(&log, round as i32 - 1).await;
         let done = async {
-            while running.parts.account.hop(HOP).accepted < (round * 200) as u64 {
+            while running.parts.account.hop(HOP).accepted < (round * 200 + 1) as u64 {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
@@ -157,9 +171,14 @@ async fn one_verdict_each(log: Arc<dyn Log>) {
         merged += account.hop(HOP).with(Outcome::Merged);
     }
     let mut seen = BTreeMap::<u128, usize>::new();
-    for verdict in all(&log, Topic::Verdicts).await {
-        *seen.entry(verdict_id(&verdict).unwrap()).or_default() += 1;
+    let mut coverage = Vec::new();
+    for record in all(&log, Topic::Verdicts).await {
+        match verdict_id(&record) {
+            Some(id) => *seen.entry(id).or_default() += 1,
+            None => coverage.push((record.position.partition.number, record.record.key)),
+        }
     }
+    assert_eq!(coverage, [0, 1, 2].map(|number| (number, "live".into())), "handed on where it came from");
     assert_eq!(seen.len(), 600);
     assert!(seen.values().all(|n| *n == 1), "each mention has exactly one verdict");
     assert_eq!(merged, 200 + 400);

@@ -63,7 +63,7 @@ impl Picture {
             Section { id: "rising", markup: rising(&self.now) },
             Section { id: "said", markup: said(&self.now, moment) },
             Section { id: "settled", markup: settled(&self.settled, moment) },
-            Section { id: "coverage", markup: coverage(&self.coverage, moment) },
+            Section { id: "coverage", markup: coverage(&self.coverage, &self.now, moment) },
         ]
     }
 
@@ -360,7 +360,8 @@ fn settled(settled: &Answer<ListCasesResponse>, moment: &Moment) -> Markup {
     }
 }
 
-fn coverage(coverage: &Answer<Vec<Coverage>>, moment: &Moment) -> Markup {
+fn coverage(coverage: &Answer<Vec<Coverage>>, now: &Answer<NowResponse>, moment: &Moment) -> Markup {
+    let unheard = now.as_ref().map(|now| now.unheard.as_slice()).unwrap_or_default();
     html! {
         section id="coverage" {
             @match coverage {
@@ -368,6 +369,9 @@ fn coverage(coverage: &Answer<Vec<Coverage>>, moment: &Moment) -> Markup {
                 Ok(list) if list.is_empty() => {}
                 Ok(list) => {
                     h2 { "Sources" }
+                    @for brand in unheard {
+                        p { strong { (brand.brand) } ": " (brand.words) }
+                    }
                     ul.sources {
                         @for source in list {
                             li data-state=(words::coverage(source.state())) {

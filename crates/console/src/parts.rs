@@ -111,7 +111,7 @@ pub(crate) fn forecast(forecast: &Forecast) -> Markup {
                     Some(seconds) if seconds >= 1.0 => {
                         span.deadline { "answer within " strong { (span(to_millis(seconds))) } }
                     }
-                    Some(_) => span.deadline { strong { "answer now" } ": as many have seen it already" },
+                    Some(_) => span.deadline { strong { "answer now" } ": it has passed that already" },
                     None => {}
                 }
             }

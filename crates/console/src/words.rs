@@ -18,6 +18,7 @@ pub(crate) const fn trigger(trigger: Trigger) -> &'static str {
         Trigger::SevereComplaint => "severe complaint",
         Trigger::RisingSubject => "rising subject",
         Trigger::SpreadingThread => "spreading thread",
+        Trigger::SilentSource => "silent source",
     }
 }
 
@@ -54,6 +55,7 @@ pub(crate) const fn episode_change(change: EpisodeChange) -> &'static str {
         EpisodeChange::NoData => "source went silent",
         EpisodeChange::Delivered => "delivered",
         EpisodeChange::DeliveryFailed => "delivery failed",
+        EpisodeChange::Erased => "evidence taken back",
     }
 }
 

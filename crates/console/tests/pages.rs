@@ -162,8 +162,17 @@ async fn the_first_page_says_what_is_going_on() {
 async fn a_quiet_night_reads_quiet_only_when_every_source_is_heard() {
     let desk = Desk::before(World::quiet(now())).await;
     says(&desk.page("/").await, "All quiet. Nothing is rising and nobody waits.");
-    desk.world.with(|s| s.coverage[3].state = contracts::ingest::v1::CoverageState::Gap.into());
-    says(&desk.page("/").await, "Quiet, as far as we hear. One source is silent.");
+    desk.world.with(|s| {
+        s.coverage[3].state = contracts::ingest::v1::CoverageState::Gap.into();
+        s.now.unheard = vec![contracts::alert::v1::Unheard {
+            brand: "acmeair".into(),
+            words: "nothing is heard from bluesky: 40 % of the usual posts are missing".into(),
+            ..Default::default()
+        }];
+    });
+    let page = desk.page("/").await;
+    says(&page, "Quiet, as far as we hear. One source is silent.");
+    says(&page, "acmeair : nothing is heard from bluesky: 40 % of the usual posts are missing");
 }
 
 #[tokio::test]

@@ -43,8 +43,9 @@ fn check<M: Message + Name + Default>() {
     let descriptor = json::descriptors().get_message_by_name(&M::full_name()).unwrap();
 
     if std::env::var_os("REDRESS_BLESS").is_some() {
-        let bytes = filled(&descriptor).encode_to_vec();
-        let value = json::exact(&M::decode(bytes.as_slice()).unwrap());
+        // Through the generated type, which keeps maps in order.
+        let message = M::decode(filled(&descriptor).encode_to_vec().as_slice()).unwrap();
+        let (bytes, value) = (message.encode_to_vec(), json::exact(&message));
         fs::create_dir_all(&folder).unwrap();
         fs::write(&bytes_path, bytes).unwrap();
         fs::write(&json_path, serde_json::to_string_pretty(&value).unwrap() + "\n").unwrap();

@@ -5,15 +5,46 @@ use crate::{rhythm::Rhythm, tail::Tail, tuning::Tuning};
 /// Number of branches: sudden, building, slow.
 pub(crate) const BRANCHES: usize = 3;
 
-/// One exponentially windowed comparison of what came with what was expected.
+/// The branch that sums evidence up instead of looking at a window.
+const SLOW: usize = 2;
+
+/// One comparison of what came with what was expected.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Branch {
-    /// Windowed count.
+    /// Windowed count; in the slow branch the sum of evidence.
     seen: f32,
-    /// Windowed expectation, decayed alike.
+    /// Windowed expectation, decayed alike; unused in the slow branch.
     expected: f32,
     /// Running variance of the stabilised residual.
     variance: f32,
+}
+
+impl Branch {
+    /// An exponential window over what came and one over what was expected; answers how far they are apart.
+    fn compare(&mut self, count: f32, expected: f32, stretch: &Stretch, tau: f32, tuning: &Tuning) -> f32 {
+        if stretch.missing_s > 0.0 {
+            let keep = (-stretch.missing_s / tau).exp();
+            self.seen *= keep;
+            self.expected *= keep;
+        }
+        let keep = (-stretch.observed_s / tau).exp();
+        // Idle time's expectation is spread over the stretch, not piled up at its end.
+        let spread = tau * (1.0 - keep) / stretch.observed_s.max(1e-3);
+        self.seen = self.seen * keep + count;
+        self.expected = self.expected * keep + expected * if stretch.is_idle() { spread } else { 1.0 };
+        stable(self.seen, tuning) - stable(self.expected, tuning)
+    }
+
+    /// The sum of evidence for twice the usual rate, never below none (CUSUM: Page 1954, with the
+    /// likelihood ratio of Poisson counts), slowly forgotten so that a huge burst does not stay for days.
+    fn sum_up(&mut self, count: f32, expected: f32, stretch: &Stretch, tau: f32, tuning: &Tuning) -> f32 {
+        let keep = (-(stretch.observed_s + stretch.missing_s) / tau).exp();
+        let (kept, up) = (self.seen * keep, count * std::f32::consts::LN_2);
+        // What ends an idle stretch came at its end, after the silence.
+        self.seen =
+            if stretch.is_idle() { (kept - expected).max(0.0) + up } else { (kept + up - expected).max(0.0) };
+        stable(self.seen, tuning) - stable(0.0, tuning)
+    }
 }
 
 /// What one row says.
@@ -56,6 +87,13 @@ pub(crate) struct Stretch {
     pub(crate) learn: bool,
 }
 
+impl Stretch {
+    /// Whether this is a silence with what ended it, rather than one row of many.
+    fn is_idle(&self) -> bool {
+        self.observed_s > self.row_s * 1.5
+    }
+}
+
 impl Pulse {
     /// A key nobody has seen: `level` events per second from the prior, believed for `trust_s` seconds.
     pub(crate) fn new(level: f32, trust_s: f32, rhythm: Rhythm, tuning: &Tuning) -> Self {
@@ -73,18 +111,11 @@ impl Pulse {
         let mut residuals = [0.0; BRANCHES];
         for (index, branch) in self.branches.iter_mut().enumerate() {
             let tau = tuning.branch_tau_s[index];
-            if stretch.missing_s > 0.0 {
-                let keep = (-stretch.missing_s / tau).exp();
-                branch.seen *= keep;
-                branch.expected *= keep;
-            }
-            let keep = (-stretch.observed_s / tau).exp();
-            // Idle time's expectation is spread over the stretch, not piled up at its end.
-            let spread = tau * (1.0 - keep) / stretch.observed_s.max(1e-3);
-            branch.seen = branch.seen * keep + count;
-            branch.expected = branch.expected * keep
-                + expected * if stretch.observed_s > stretch.row_s * 1.5 { spread } else { 1.0 };
-            let residual = stable(branch.seen, tuning) - stable(branch.expected, tuning);
+            let residual = if index == SLOW {
+                branch.sum_up(count, expected, stretch, tau, tuning)
+            } else {
+                branch.compare(count, expected, stretch, tau, tuning)
+            };
             residuals[index] = residual;
             let deviation = branch.variance.sqrt().max(tuning.spread_floor);
             let this = residual / deviation * tuning.branch_weight[index];

@@ -6,7 +6,7 @@
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Tuning {
-    /// Time constants of the three branches, seconds: sudden, building, slow.
+    /// Time constants of the three branches, seconds: the windows of sudden and building, the memory of slow.
     pub branch_tau_s: [f32; 3],
     /// Weights of the branches' scores before the largest is taken.
     pub branch_weight: [f32; 3],
@@ -60,7 +60,7 @@ impl Tuning {
     /// What ships.
     pub const SHIPPED: Self = {
         Self {
-            branch_tau_s: [690.0, 2340.0, 9000.0],
+            branch_tau_s: [690.0, 2340.0, 20_000.0],
             branch_weight: [0.785, 1.06, 0.7],
             root_offset: 0.6,
             spread_floor: 0.3,

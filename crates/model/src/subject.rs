@@ -3,7 +3,7 @@ use std::str::FromStr;
 
 use crate::{BrandId, Invalid, MentionId, Topic};
 
-/// What is counted and watched: complaints about one topic of one brand, or one thread.
+/// What is counted and watched: complaints about one topic of one brand, one thread, or whether a source is heard.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Subject {
     /// Everything said about one topic of one brand.
@@ -20,13 +20,20 @@ pub enum Subject {
         /// The post that started it.
         root: MentionId,
     },
+    /// A source as far as one brand is heard through it.
+    Source {
+        /// Whose.
+        brand: BrandId,
+        /// The configured connector; never empty.
+        connector: String,
+    },
 }
 
 impl Subject {
     /// The brand concerned.
     pub const fn brand(&self) -> &BrandId {
         match self {
-            Self::Topic { brand, .. } | Self::Thread { brand, .. } => brand,
+            Self::Topic { brand, .. } | Self::Thread { brand, .. } | Self::Source { brand, .. } => brand,
         }
     }
 
@@ -41,6 +48,7 @@ impl fmt::Display for Subject {
         match self {
             Self::Topic { brand, topic } => write!(f, "topic/{brand}/{topic}"),
             Self::Thread { brand, root } => write!(f, "thread/{brand}/{root}"),
+            Self::Source { brand, connector } => write!(f, "source/{brand}/{connector}"),
         }
     }
 }
@@ -56,7 +64,13 @@ impl FromStr for Subject {
             (Some("thread"), Some(brand), Some(root)) => {
                 Ok(Self::Thread { brand: brand.parse()?, root: root.parse()? })
             }
-            _ => Err(Invalid::new("subject", "needs topic/BRAND/TOPIC or thread/BRAND/ID")),
+            (Some("source"), Some(brand), Some(connector)) if !connector.is_empty() => {
+                Ok(Self::Source { brand: brand.parse()?, connector: connector.to_owned() })
+            }
+            _ => Err(Invalid::new(
+                "subject",
+                "needs topic/BRAND/TOPIC, thread/BRAND/ID or source/BRAND/CONNECTOR",
+            )),
         }
     }
 }
@@ -69,9 +83,12 @@ mod tests {
     fn key_is_read_back() {
         let topic = Subject::Topic { brand: BrandId::slugify("acme"), topic: Topic::slugify("refund") };
         let thread = Subject::Thread { brand: BrandId::slugify("acme"), root: MentionId::derive(&["x"]) };
-        for subject in [topic, thread] {
+        let source = Subject::Source { brand: BrandId::slugify("acme"), connector: "hook/a".into() };
+        for subject in [topic, thread, source] {
             assert_eq!(subject.key().parse::<Subject>().unwrap(), subject);
         }
-        assert!("topic/acme".parse::<Subject>().is_err());
+        for broken in ["topic/acme", "source/acme/", "elsewhere/acme/x"] {
+            assert!(broken.parse::<Subject>().is_err(), "{broken}");
+        }
     }
 }

@@ -17,15 +17,39 @@ pub struct Spec {
     pub once: bool,
     /// Words of different languages are different features (marks and emoji are shared).
     pub by_language: bool,
+    /// In scripts without spaces, stretches reach over the punctuation between runs and to the ends of the text.
+    pub over_marks: bool,
 }
 
 impl Spec {
     /// What the shipped model reads.
-    pub const SHIPPED: Spec =
-        Spec { chars_min: 4, chars_max: 4, dense_max: 4, reach: 2, once: false, by_language: false };
+    pub const SHIPPED: Spec = Spec {
+        chars_min: 4,
+        chars_max: 4,
+        dense_max: 4,
+        reach: 2,
+        once: false,
+        by_language: false,
+        over_marks: false,
+    };
     /// What models trained by users read: more stretches, because small sets need them.
-    pub const USER: Spec =
-        Spec { chars_min: 3, chars_max: 5, dense_max: 4, reach: 2, once: true, by_language: false };
+    pub const USER: Spec = Spec {
+        chars_min: 3,
+        chars_max: 5,
+        dense_max: 4,
+        reach: 2,
+        once: true,
+        by_language: false,
+        over_marks: true,
+    };
+}
+
+impl Spec {
+    /// Where the stretches of a run without spaces lie: before it is always a space, after it what follows.
+    #[inline]
+    fn dense_range(self, start: usize, end: usize, length: usize) -> (usize, usize) {
+        if self.over_marks && length > 1 { (start - 1, end + length - 1) } else { (start, end) }
+    }
 }
 
 /// The hashes of one text in two blocks, which are averaged apart.
@@ -46,15 +70,57 @@ const WORD: u32 = 0x6a09_e667;
 pub fn collect(prepared: &Prepared, spec: Spec, out: &mut Features) {
     out.words.clear();
     out.chars.clear();
-    walk(prepared, spec, |block, hash, _, _| match block {
-        Block::Words => out.words.push(hash),
-        Block::Chars => out.chars.push(hash),
-    });
+    let language = if spec.by_language { prepared.salt } else { 0 };
+    let mut line = Line::default();
+    for token in &prepared.tokens {
+        let (start, end) = (token.start as usize, token.end as usize);
+        if token.kind == Kind::Dense {
+            for length in 1..=usize::from(spec.dense_max) {
+                let (start, end) = spec.dense_range(start, end, length);
+                out.chars.extend(prepared.stretches(start, end, length));
+            }
+            line = Line::default();
+            continue;
+        }
+        let salt = if token.kind == Kind::Word { language } else { 0 };
+        let word = prepared.hash(start, end) ^ WORD ^ salt;
+        out.words.push(word);
+        let (pair, skip) = line.next(word, token.start, spec.reach);
+        out.words.extend(pair.map(|(hash, _)| hash));
+        out.words.extend(skip.map(|(hash, _)| hash));
+        if token.kind == Kind::Word {
+            for length in usize::from(spec.chars_min)..=usize::from(spec.chars_max) {
+                out.chars.extend(prepared.stretches(start - 1, end + 1, length).map(|hash| hash ^ salt));
+            }
+        }
+    }
+    out.words.extend(trait_hashes(prepared));
     if spec.once {
         for block in [&mut out.words, &mut out.chars] {
             block.sort_unstable();
             block.dedup();
         }
+    }
+}
+
+/// The words just passed, with where they start: what pairs are made of. A zero hash is no word.
+#[derive(Default)]
+struct Line {
+    before: (u32, u32),
+    before_that: (u32, u32),
+}
+
+impl Line {
+    /// The pair and the pair with a gap that a word makes with those before it, and where they start.
+    #[inline]
+    #[allow(clippy::type_complexity)]
+    fn next(&mut self, word: u32, start: u32, reach: u8) -> (Option<(u32, u32)>, Option<(u32, u32)>) {
+        let made =
+            |salt: u64, other: (u32, u32)| (other.0 != 0).then(|| (join(salt, other.0, word), other.1));
+        let pair = if reach >= 2 { made(PAIR, self.before) } else { None };
+        let skip = if reach >= 3 { made(SKIP, self.before_that) } else { None };
+        (self.before_that, self.before) = (self.before, (word, start));
+        (pair, skip)
     }
 }
 
@@ -71,56 +137,51 @@ pub enum Block {
 #[inline]
 pub fn walk(prepared: &Prepared, spec: Spec, mut visit: impl FnMut(Block, u32, u32, u32)) {
     let language = if spec.by_language { prepared.salt } else { 0 };
-    let (mut before, mut before_that) = ((0u32, 0u32), (0u32, 0u32));
+    let mut line = Line::default();
     for token in &prepared.tokens {
         let (start, end) = (token.start as usize, token.end as usize);
+        let mut stretches = |from: usize, to: usize, length: usize, salt: u32| {
+            for (at, hash) in (from..).zip(prepared.stretches(from, to, length)) {
+                visit(Block::Chars, hash ^ salt, at as u32, (at + length) as u32);
+            }
+        };
         if token.kind == Kind::Dense {
             for length in 1..=usize::from(spec.dense_max) {
-                for from in start..(end + 1).saturating_sub(length) {
-                    visit(
-                        Block::Chars,
-                        prepared.hash(from, from + length),
-                        from as u32,
-                        (from + length) as u32,
-                    );
-                }
+                let (start, end) = spec.dense_range(start, end, length);
+                stretches(start, end, length, 0);
             }
-            (before, before_that) = ((0, 0), (0, 0));
+            line = Line::default();
             continue;
         }
         let salt = if token.kind == Kind::Word { language } else { 0 };
+        if token.kind == Kind::Word {
+            for length in usize::from(spec.chars_min)..=usize::from(spec.chars_max) {
+                stretches(start - 1, end + 1, length, salt);
+            }
+        }
         let word = prepared.hash(start, end) ^ WORD ^ salt;
         visit(Block::Words, word, token.start, token.end);
-        if before.0 != 0 {
-            visit(Block::Words, join(PAIR, before.0, word), before.1, token.end);
-            if spec.reach >= 3 && before_that.0 != 0 {
-                visit(Block::Words, join(SKIP, before_that.0, word), before_that.1, token.end);
-            }
-        }
-        (before_that, before) = (before, (word, token.start));
-        if token.kind == Kind::Word {
-            // The space on either side is part of the stretch: borders tell prefixes and endings apart.
-            let (first, last) = (start - 1, end + 1);
-            for length in usize::from(spec.chars_min)..=usize::from(spec.chars_max) {
-                for from in first..(last + 1).saturating_sub(length) {
-                    visit(
-                        Block::Chars,
-                        prepared.hash(from, from + length) ^ salt,
-                        from as u32,
-                        (from + length) as u32,
-                    );
-                }
-            }
+        let (pair, skip) = line.next(word, token.start, spec.reach);
+        for (hash, from) in pair.into_iter().chain(skip) {
+            visit(Block::Words, hash, from, token.end);
         }
     }
-    for (number, value) in traits(prepared).into_iter().enumerate() {
-        visit(Block::Words, join(TRAIT, number as u32, value), 0, 0);
+    for hash in trait_hashes(prepared) {
+        visit(Block::Words, hash, 0, 0);
     }
 }
 
 #[inline]
 fn join(salt: u64, left: u32, right: u32) -> u32 {
     finish((u64::from(left) << 32 | u64::from(right)).wrapping_mul(salt) ^ salt)
+}
+
+fn trait_hashes(prepared: &Prepared) -> [u32; 4] {
+    let mut number = 0;
+    traits(prepared).map(|value| {
+        number += 1;
+        join(TRAIT, number - 1, value)
+    })
 }
 
 /// What the text as a whole looks like, in a few steps each.
@@ -161,6 +222,41 @@ mod tests {
         assert_eq!(a.chars.len(), b.chars.len());
         let differing = a.words.iter().filter(|f| !b.words.contains(f)).count();
         assert_eq!(differing, 1);
+    }
+
+    #[test]
+    fn stretches_reach_over_marks_only_where_asked() {
+        let count = |text: &str, over_marks: bool| {
+            let mut prepared = Prepared::default();
+            prepared.read(text);
+            let mut out = Features::default();
+            collect(&prepared, Spec { over_marks, ..Spec::SHIPPED }, &mut out);
+            out.chars
+        };
+        let (with, without) = ("遅い、最悪", "遅い最悪");
+        assert_eq!(count(with, false).len(), 4 + 2);
+        // With the space before, between and after the runs: six pairs, five threes, four fours.
+        assert_eq!(count(with, true).len(), 4 + 6 + 5 + 4);
+        assert_ne!(count(with, true), count(without, true));
+    }
+
+    #[test]
+    fn collecting_and_walking_find_the_same_features() {
+        for spec in [Spec::SHIPPED, Spec { once: false, ..Spec::USER }, Spec { reach: 3, ..Spec::SHIPPED }] {
+            for text in ["", "no way!! 😡 @acme", "遅い、最悪 by Acme、二度と買わない", "аа ббб #NeverAgain"]
+            {
+                let mut prepared = Prepared::default();
+                prepared.read(text);
+                let mut collected = Features::default();
+                collect(&prepared, spec, &mut collected);
+                let (mut words, mut chars) = (Vec::new(), Vec::new());
+                walk(&prepared, spec, |block, hash, from, to| {
+                    assert!(from <= to && to as usize <= prepared.len());
+                    if block == Block::Words { words.push(hash) } else { chars.push(hash) }
+                });
+                assert_eq!((words, chars), (collected.words, collected.chars), "{text}");
+            }
+        }
     }
 
     #[test]

@@ -49,7 +49,7 @@ pub fn write(parts: &[Part]) -> Vec<u8> {
             spec.chars_max,
             spec.dense_max,
             spec.reach,
-            u8::from(spec.once) + 2 * u8::from(spec.by_language),
+            u8::from(spec.once) + 2 * u8::from(spec.by_language) + 4 * u8::from(spec.over_marks),
             part.bits as u8,
         ]);
         out.extend((part.width as u16).to_le_bytes());
@@ -143,6 +143,7 @@ fn part(from: &mut Cursor<'_>) -> Result<Part, ModelError> {
             reach,
             once: flags & 1 != 0,
             by_language: flags & 2 != 0,
+            over_marks: flags & 4 != 0,
         },
         bits,
         width,

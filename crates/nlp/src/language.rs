@@ -35,7 +35,8 @@ impl Language {
 
     /// The row of the per-language tables this language uses; the last one serves all others.
     pub fn row(self) -> usize {
-        KNOWN.iter().position(|tag| *tag == self.as_str()).unwrap_or(KNOWN.len())
+        let mine = u64::from_le_bytes(self.0);
+        TAGS.iter().position(|tag| *tag == mine).unwrap_or(KNOWN.len())
     }
 }
 
@@ -53,6 +54,21 @@ impl std::fmt::Display for Language {
 
 /// The languages the shipped model reads, in the order of its per-language tables.
 pub const KNOWN: [&str; 12] = ["ar", "de", "en", "es", "fr", "hi", "hi-Latn", "it", "ja", "pt", "ru", "zh"];
+/// The known tags as numbers, to be compared at once.
+const TAGS: [u64; KNOWN.len()] = {
+    let mut tags = [0; KNOWN.len()];
+    let mut at = 0;
+    while at < tags.len() {
+        let tag = KNOWN[at].as_bytes();
+        let mut byte = 0;
+        while byte < tag.len() {
+            tags[at] |= (tag[byte] as u64) << (8 * byte);
+            byte += 1;
+        }
+        at += 1;
+    }
+    tags
+};
 /// Rows of the per-language tables: the known languages and one for all others.
 pub const ROWS: usize = KNOWN.len() + 1;
 

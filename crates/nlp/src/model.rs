@@ -10,7 +10,7 @@ use crate::file::{self, ModelError};
 use crate::language::{KNOWN, Language, Script, by_script};
 use crate::part::{Head, Part, Task};
 use crate::prepare::Prepared;
-use crate::understanding::{Hint, Understanding, assemble, base_score};
+use crate::understanding::{Hint, Places, Understanding, assemble, base_score};
 
 /// Everything the crate knows; immutable, shared between threads.
 #[derive(Debug, Clone)]
@@ -18,6 +18,8 @@ pub struct Model {
     pub(crate) parts: Vec<Part>,
     /// For every task the part and head that answer it: the last part that has one.
     pub(crate) answers: [Option<(u8, u8)>; Task::ALL.len()],
+    /// Where the classes of the heads that answer for sentiment and severity go in the output.
+    pub(crate) places: Places,
     topics: Vec<String>,
     version: String,
 }
@@ -75,7 +77,11 @@ impl Model {
                 }
             }
         }
-        Model { parts, answers, topics, version }
+        let classes = |task: Task| -> &[String] {
+            answers[task as usize].map_or(&[], |(p, h)| &parts[usize::from(p)].heads[usize::from(h)].classes)
+        };
+        let places = Places::of(classes(Task::Sentiment), classes(Task::Severity));
+        Model { parts, answers, places, topics, version }
     }
 
     /// The parts, in order.

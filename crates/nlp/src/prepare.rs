@@ -91,6 +91,24 @@ impl Prepared {
         finish(raw)
     }
 
+    /// The hashes of all stretches of `length` folded characters (at most 64) in a range, from left to right. The
+    /// space on either side of a word may be part of the range: borders tell prefixes and endings apart.
+    #[inline]
+    pub fn stretches(
+        &self,
+        from: usize,
+        to: usize,
+        length: usize,
+    ) -> impl ExactSizeIterator<Item = u32> + '_ {
+        let power = self.powers[length];
+        // A range may reach past the end of the text; as many ends as starts, none where it is too short.
+        let to = to.min(self.len());
+        let last = (to + 1).saturating_sub(length).max(from);
+        let starts = &self.prefix[from..last];
+        let ends = self.prefix.get(from + length..).unwrap_or_default();
+        starts.iter().zip(ends).map(move |(start, end)| finish(end.wrapping_sub(start.wrapping_mul(power))))
+    }
+
     /// Reads a text, forgetting the one before.
     pub fn read(&mut self, text: &str) {
         if self.powers.is_empty() {
@@ -188,6 +206,7 @@ impl Reader<'_> {
                 }
                 self.letter(u32::from(byte), 1, false);
                 self.out.counts.latin += 1;
+                self.plain_letters();
             }
             b'A'..=b'Z' => {
                 if byte == b'H' && self.open.is_none() && self.link() {
@@ -195,6 +214,7 @@ impl Reader<'_> {
                 }
                 self.letter(u32::from(byte | 0x20), 1, true);
                 self.out.counts.latin += 1;
+                self.plain_letters();
             }
             b'0'..=b'9' => self.letter(u32::from(b'0'), 1, false),
             b' ' | b'\n' | b'\t' | b'\r' => {
@@ -219,6 +239,41 @@ impl Reader<'_> {
         }
     }
 
+    /// The ASCII letters that follow in the open word: most of most texts, so without the general way. A letter
+    /// drawn out (three in a row) is left to the general way.
+    fn plain_letters(&mut self) {
+        let Some(open) = self.open.as_mut().filter(|open| !open.hashtag) else { return };
+        let room = FOLDED_MAX.saturating_sub(self.count);
+        let rest = &self.text[self.at..];
+        let rest = &rest[..rest.len().min(room)];
+        let (mut letters, mut capitals, mut last, mut run) = (0, 0, self.last, self.run);
+        for &byte in rest {
+            let c = u32::from(byte | 0x20);
+            if !(0x61..=0x7a).contains(&c) {
+                break;
+            }
+            let next = if c == last { run + 1 } else { 0 };
+            if next >= 2 {
+                break;
+            }
+            (run, last) = (next, c);
+            capitals += u32::from(byte & 0x20 == 0);
+            letters += 1;
+        }
+        let mut hash = self.hash;
+        self.out.prefix.extend(rest[..letters].iter().map(|byte| {
+            hash = hash.wrapping_mul(BASE).wrapping_add(u64::from(byte | 0x20) + 0x51);
+            hash
+        }));
+        (self.hash, self.last, self.run) = (hash, last, run);
+        self.count += letters;
+        open.capitals += capitals;
+        open.letters += letters as u32;
+        open.last_lower = true;
+        self.out.counts.latin += letters as u32;
+        self.at += letters;
+    }
+
     fn wide(&mut self) {
         let Some(c) = self.whole[self.at..].chars().next() else { return };
         let size = c.len_utf8();
@@ -228,6 +283,19 @@ impl Reader<'_> {
     fn fold(&mut self, c: char, size: usize) {
         let code = c as u32;
         match code {
+            // The most frequent first: small Cyrillic, accented Latin and plain Arabic letters.
+            0x0430..=0x044f => {
+                self.out.counts.cyrillic += 1;
+                self.letter(code, size, false);
+            }
+            0x00df..=0x00f6 | 0x00f8..=0x00ff => {
+                self.out.counts.latin += 1;
+                self.letter(code, size, false);
+            }
+            0x0627 | 0x0628 | 0x062a..=0x063a | 0x0641..=0x0648 | 0x064a => {
+                self.out.counts.arabic += 1;
+                self.letter(code, size, false);
+            }
             // Latin-1, Latin Extended, IPA, Greek, Cyrillic, Armenian.
             0x00aa | 0x00b5 | 0x00ba | 0x00c0..=0x02af | 0x0370..=0x058f if c.is_alphabetic() => {
                 self.cased(c, size)
@@ -666,6 +734,20 @@ mod tests {
         prepared.read(text);
         let seen: Vec<&str> = prepared.tokens.iter().map(|t| &text[t.from as usize..t.to as usize]).collect();
         assert_eq!(seen, ["Nie", "wieder", "@bahn", "😡", ":-(", "Müll", "!!"]);
+    }
+
+    #[test]
+    fn capitals_and_runs_count_the_same_however_letters_are_read() {
+        let read = |text: &str| {
+            let mut prepared = Prepared::default();
+            prepared.read(text);
+            prepared.counts
+        };
+        // An accented letter in between takes the general way through the word.
+        let (plain, mixed) = (read("NEVER so"), read("NÉVER so"));
+        assert_eq!((plain.capital_words, plain.latin), (mixed.capital_words, mixed.latin));
+        assert_eq!(folded("aabb aaa aaaa abbbba"), folded("aabb aaa aaaaaa abbba"));
+        assert_eq!(read("noooo WAYYYYY").stretched, 2);
     }
 
     #[test]

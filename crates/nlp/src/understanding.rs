@@ -147,6 +147,32 @@ pub(crate) fn assemble(model: &Model, scores: &[Vec<f32>], language: Language) -
     }
 }
 
+/// Which output number each class of a head stands for, looked up once per model instead of by name per text.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Places {
+    sentiment: Vec<Option<usize>>,
+    severity: Vec<Option<usize>>,
+    /// The severity head speaks of levels given that there is a complaint.
+    given: bool,
+}
+
+impl Places {
+    pub(crate) fn of(sentiment: &[String], severity: &[String]) -> Self {
+        let level = |class: &String| class.parse().ok().filter(|level: &usize| *level < LEVELS);
+        Self {
+            sentiment: sentiment
+                .iter()
+                .map(|class| SENTIMENTS.iter().position(|name| name == class))
+                .collect(),
+            severity: severity.iter().map(level).collect(),
+            given: !severity.iter().any(|class| class == "0"),
+        }
+    }
+}
+
+/// No complaint, and four levels of it.
+const LEVELS: usize = 5;
+
 struct Reader<'a> {
     model: &'a Model,
     scores: &'a [Vec<f32>],
@@ -157,8 +183,8 @@ struct Reader<'a> {
 const STACK_CLASSES: usize = 32;
 
 impl Reader<'_> {
-    /// Runs `f` with the class names and probabilities of a choice, and the probability from which it is sure.
-    fn choice<T>(&self, task: Task, f: impl FnOnce(&[String], &[f32], f32) -> T) -> Option<T> {
+    /// Runs `f` with the probabilities of a choice, and the probability from which it is sure.
+    fn choice<T>(&self, task: Task, f: impl FnOnce(&[f32], f32) -> T) -> Option<T> {
         let (part, head) = self.model.answers[task as usize]?;
         let part_at = usize::from(part);
         let part = &self.model.parts[part_at];
@@ -188,19 +214,24 @@ impl Reader<'_> {
         } else {
             softmax(buffer);
         }
-        Some(f(&head.classes, buffer, part.sure_from))
+        Some(f(buffer, part.sure_from))
     }
 
     fn yes(&self, task: Task) -> f32 {
-        self.choice(task, |_, p, _| p[p.len() - 1]).unwrap_or(0.0)
+        let Some((part, head_at)) = self.model.answers[task as usize] else { return 0.0 };
+        let head = &self.model.parts[usize::from(part)].heads[usize::from(head_at)];
+        if head.classes.len() == 1 && head.lean == 0.0 {
+            return sigmoid(self.scores[usize::from(part)][head.offset] * head.sharpness[self.row]);
+        }
+        self.choice(task, |p, _| p[p.len() - 1]).unwrap_or(0.0)
     }
 
     fn sentiment(&self) -> ([f32; 3], bool) {
-        let told = self.choice(Task::Sentiment, |classes, p, sure_from| {
+        let told = self.choice(Task::Sentiment, |p, sure_from| {
             let mut sentiment = [0.0; 3];
-            for (class, p) in classes.iter().zip(p) {
-                if let Some(at) = SENTIMENTS.iter().position(|name| name == class) {
-                    sentiment[at] = *p;
+            for (place, p) in self.model.places.sentiment.iter().zip(p) {
+                if let Some(at) = place {
+                    sentiment[*at] = *p;
                 }
             }
             (sentiment, p.iter().copied().fold(0.0, f32::max) >= sure_from)
@@ -210,12 +241,12 @@ impl Reader<'_> {
 
     /// A head of five classes speaks of all levels, one of four of the levels given that it is a complaint.
     fn severity(&self, complaint: f32) -> SeverityEstimate {
-        let mut probabilities = [0.0; 5];
-        self.choice(Task::Severity, |classes, p, _| {
-            let given = !classes.iter().any(|class| class == "0");
-            for (class, p) in classes.iter().zip(p) {
-                if let Some(level) = class.parse().ok().filter(|level: &usize| *level < 5) {
-                    probabilities[level] = if given { p * complaint } else { *p };
+        let mut probabilities = [0.0; LEVELS];
+        self.choice(Task::Severity, |p, _| {
+            let given = self.model.places.given;
+            for (place, p) in self.model.places.severity.iter().zip(p) {
+                if let Some(level) = place {
+                    probabilities[*level] = if given { p * complaint } else { *p };
                 }
             }
             if given {
@@ -231,7 +262,7 @@ impl Reader<'_> {
         // A complaint has a level even where the four share its probability.
         if level == 0 && complaint >= 0.5 {
             level = 1;
-            for i in 2..5 {
+            for i in 2..LEVELS {
                 if probabilities[i] > probabilities[level] {
                     level = i;
                 }
@@ -241,7 +272,7 @@ impl Reader<'_> {
     }
 
     fn topics(&self) -> Topics {
-        self.choice(Task::Topic, |_, p, _| Topics::from_probabilities(p)).unwrap_or_default()
+        self.choice(Task::Topic, |p, _| Topics::from_probabilities(p)).unwrap_or_default()
     }
 }
 

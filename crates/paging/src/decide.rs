@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use model::{EpisodeId, Millis, Subject, Timestamp, Topic};
 
-use crate::episode::{Ack, Change, Episode, Facts, Phase, Told};
+use crate::episode::{Ack, Change, Episode, Facts, Forgotten, Phase, Told};
 use crate::{Labels, Mutes, NoticeKind, NoticeReason, Policy, Reason, RulePolicy, Urgency};
 
 /// How soon an open question (sources behind, a larger episode that says it already) is looked at again.
@@ -79,6 +79,8 @@ pub enum What {
         /// Who says so; empty for the system.
         by: String,
     },
+    /// Something it shows is to be forgotten.
+    Forget(Forgotten),
     /// A notice arrived, or never will.
     Delivery {
         /// Where.
@@ -158,6 +160,9 @@ pub fn decide(state: Option<&Episode>, input: Input, now: Timestamp, policy: &Po
     if let What::Delivery { destination, arrived, why } = what {
         return Draft::of(episode, mutes, now, policy).delivery(destination, arrived, why);
     }
+    if let What::Forget(forgotten) = what {
+        return Draft::of(episode, mutes, now, policy).forget(&forgotten);
+    }
     if !episode.is_open() {
         return nothing(Some(episode), Reason::AlreadyResolved);
     }
@@ -172,7 +177,9 @@ pub fn decide(state: Option<&Episode>, input: Input, now: Timestamp, policy: &Po
             let reason = Reason::MergedInto { episode: into.to_string() };
             draft.end(Change::Merged, by, reason).finish()
         }
-        What::Signal(_) | What::Delivery { .. } => nothing(Some(episode), Reason::NothingNew),
+        What::Signal(_) | What::Delivery { .. } | What::Forget(_) => {
+            nothing(Some(episode), Reason::NothingNew)
+        }
     }
 }
 
@@ -220,7 +227,14 @@ fn open_episode(
     now: Timestamp,
     policy: &Policy,
 ) -> Decision {
-    if !matches!(signal.kind, SignalKind::Opened | SignalKind::Grew | SignalKind::Flapping) {
+    let begins = match signal.kind {
+        SignalKind::Opened | SignalKind::Grew | SignalKind::Flapping => true,
+        // It goes on, and nobody was ever told of it: its beginning was heard too late. After a person has
+        // ended it, it goes on without them.
+        SignalKind::Seen => last.is_none_or(|last| last.resolved_at() < Some(signal.facts.since)),
+        SignalKind::Calm | SignalKind::NoData => false,
+    };
+    if !begins {
         return nothing(last, Reason::NothingOpen);
     }
     let age_ms = now.millis_since(signal.at);
@@ -260,6 +274,7 @@ fn open_episode(
         silenced_by: Vec::new(),
         inhibited_by: Vec::new(),
         reopenings,
+        last_ended_at: last.and_then(Episode::resolved_at),
         is_flapping: signal.kind == SignalKind::Flapping
             || (reopenings > 0 && reopenings >= policy.flap_reopenings),
         flapping_told: flaps_on.is_some_and(|last| last.flapping_told),
@@ -347,7 +362,7 @@ impl<'a> Draft<'a> {
             }
             return Some(match episode.is_flapping {
                 true => (NoticeKind::Page, NoticeReason::Flapping, self.flapping()),
-                false => (NoticeKind::Page, NoticeReason::FirstNotification, Reason::FirstNotice),
+                false => (NoticeKind::Page, NoticeReason::FirstNotification, self.first_notice()),
             });
         };
         if episode.severity > told.severity {
@@ -360,6 +375,13 @@ impl<'a> Draft<'a> {
             return Some((NoticeKind::Update, NoticeReason::Grew, reason));
         }
         None
+    }
+
+    fn first_notice(&self) -> Reason {
+        match self.episode.last_ended_at {
+            Some(at) => Reason::BackAgain { after_s: self.now.millis_since(at).max(0) / 1000 },
+            None => Reason::FirstNotice,
+        }
     }
 
     fn flapping(&self) -> Reason {
@@ -599,6 +621,18 @@ impl<'a> Draft<'a> {
         if !to.is_empty() {
             self.effects.push(Effect::Notify { kind, reason, to });
         }
+    }
+
+    /// Takes out what is to be forgotten; the counts stay.
+    fn forget(mut self, forgotten: &Forgotten) -> Decision {
+        let before = self.episode.evidence.len();
+        self.episode.evidence.retain(|piece| !forgotten.concerns(piece));
+        let pieces = (before - self.episode.evidence.len()) as u64;
+        if pieces == 0 {
+            return nothing(Some(&self.episode), Reason::NothingNew);
+        }
+        self.announce("erased", Change::Erased, String::new(), Reason::Erased { pieces });
+        self.finish()
     }
 
     fn delivery(mut self, destination: String, arrived: bool, why: String) -> Decision {

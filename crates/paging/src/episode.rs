@@ -22,6 +22,8 @@ pub enum Trigger {
     RisingSubject,
     /// A thread is forecast to spread.
     SpreadingThread,
+    /// A source fell silent: nobody can say whether it is calm.
+    SilentSource,
 }
 
 impl Trigger {
@@ -31,6 +33,7 @@ impl Trigger {
             Self::SevereComplaint => "severe_complaint",
             Self::RisingSubject => "rising_subject",
             Self::SpreadingThread => "spreading_thread",
+            Self::SilentSource => "silent_source",
         }
     }
 }
@@ -118,7 +121,7 @@ pub struct Forecast {
     pub doubling_s: Option<f64>,
     /// Expected reactions at the next staffed hour.
     pub expected_next_staffed: f64,
-    /// Seconds left to answer before `viral_size` people have seen it, if they will.
+    /// Seconds left to answer before it is expected to pass `viral_size`; 0 when it has, absent when it will not.
     pub answer_within_s: Option<f64>,
 }
 
@@ -142,6 +145,28 @@ pub struct Evidence {
     pub severity: Severity,
     /// Probability (0..1) that it is a complaint.
     pub complaint: f32,
+    /// Its author's key, by which it is found when they are to be forgotten; empty when nobody is named.
+    #[serde(default)]
+    pub author_key: String,
+}
+
+/// What is to be forgotten.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Forgotten {
+    /// A mention that was taken back.
+    Mention(MentionId),
+    /// Everything of an author, by their key.
+    Author(String),
+}
+
+impl Forgotten {
+    /// This piece is to go.
+    pub fn concerns(&self, piece: &Evidence) -> bool {
+        match self {
+            Self::Mention(id) => piece.mention == *id,
+            Self::Author(key) => !key.is_empty() && piece.author_key == *key,
+        }
+    }
 }
 
 impl Evidence {
@@ -247,6 +272,8 @@ pub enum Change {
     Delivered,
     /// A notice could not be delivered.
     DeliveryFailed,
+    /// Evidence was taken out.
+    Erased,
 }
 
 /// A span from opened to resolved of one rule on one subject.
@@ -314,6 +341,9 @@ pub struct Episode {
     pub inhibited_by: Vec<EpisodeId>,
     /// How often it came back within the flapping window before this span.
     pub reopenings: u32,
+    /// When the span before this one ended, if there was one.
+    #[serde(default, with = "adapt::text_option")]
+    pub last_ended_at: Option<Timestamp>,
     /// It keeps coming back; said once.
     pub is_flapping: bool,
     /// People know that it is flapping.

@@ -23,7 +23,8 @@ mod silence;
 
 pub use decide::{Action, Decision, Effect, Input, Signal, SignalKind, What, decide};
 pub use episode::{
-    Ack, Change, Counts, Episode, Evidence, Facts, Forecast, Phase, Told, Trigger, Urgency, dedup_key,
+    Ack, Change, Counts, Episode, Evidence, Facts, Forecast, Forgotten, Phase, Told, Trigger, Urgency,
+    dedup_key,
 };
 pub use notice::{DeliveredBefore, Notice, NoticeKind, NoticeReason, Wanted, still_wanted};
 pub use policy::{EscalationStep, Inhibition, Policy, RulePolicy};

@@ -68,12 +68,14 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// The rule names of the three triggers.
+    /// The rule names of the triggers.
     pub const SEVERE_COMPLAINT: &'static str = "severe-complaint";
     /// A rising subject.
     pub const RISING_SUBJECT: &'static str = "rising-subject";
     /// A spreading thread.
     pub const SPREADING_THREAD: &'static str = "spreading-thread";
+    /// A source that is not heard.
+    pub const SILENT_SOURCE: &'static str = "silent-source";
 }
 
 impl Default for Policy {
@@ -91,6 +93,7 @@ impl Default for Policy {
                 (Self::SEVERE_COMPLAINT.to_owned(), rule(Trigger::SevereComplaint, Some(2 * HOUR_MS))),
                 (Self::RISING_SUBJECT.to_owned(), rule(Trigger::RisingSubject, None)),
                 (Self::SPREADING_THREAD.to_owned(), rule(Trigger::SpreadingThread, Some(6 * HOUR_MS))),
+                (Self::SILENT_SOURCE.to_owned(), rule(Trigger::SilentSource, None)),
             ]),
             routes: Vec::new(),
             repeat_after_ms: 4 * HOUR_MS,

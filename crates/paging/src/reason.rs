@@ -18,6 +18,11 @@ pub enum Reason {
     },
     /// First time that people are told.
     FirstNotice,
+    /// It was over, and is back: people are told anew.
+    BackAgain {
+        /// Seconds since it was over.
+        after_s: i64,
+    },
     /// It became worse than people know.
     SeverityRose {
         /// What they knew, 0..4.
@@ -157,6 +162,11 @@ pub enum Reason {
     },
     /// Nothing holds its pages back any more.
     Unmuted,
+    /// Evidence was taken out: it was taken back, or its author is to be forgotten.
+    Erased {
+        /// How many mentions.
+        pieces: u64,
+    },
     /// No such rule is configured.
     UnknownRule,
 }
@@ -167,6 +177,7 @@ impl Reason {
         match self {
             Self::Observed { code, .. } => code,
             Self::FirstNotice => "first_notification",
+            Self::BackAgain { .. } => "back_again",
             Self::SeverityRose { .. } => "severity_rose",
             Self::Grew { .. } => "grew",
             Self::NothingNew => "nothing_new",
@@ -196,6 +207,7 @@ impl Reason {
             Self::Delivered { .. } => "delivered",
             Self::NotDelivered { .. } => "not_delivered",
             Self::Unmuted => "unmuted",
+            Self::Erased { .. } => "erased",
             Self::UnknownRule => "unknown_rule",
         }
     }
@@ -205,6 +217,9 @@ impl Reason {
         match self {
             Self::Observed { words, .. } => words.clone(),
             Self::FirstNotice => "people are told for the first time".into(),
+            Self::BackAgain { after_s } => {
+                format!("it was over for {} and is back: people are told again", span(*after_s))
+            }
             Self::SeverityRose { from, to } => format!("severity rose from {from} to {to} of 4"),
             Self::Grew { from, to } => format!("it grew from {from} to {to}"),
             Self::NothingNew => "nothing that people do not know already".into(),
@@ -222,8 +237,11 @@ impl Reason {
             Self::Inhibited { by } => format!("episode {} already says it", by.join(", ")),
             Self::DigestOnly => "its urgency calls nobody; it is in the list".into(),
             Self::NoRoute => "no route leads to a destination".into(),
+            Self::Flapping { times, within_s } if *times <= 1 => {
+                format!("it was over for less than {} and is back: told once, then quiet", span(*within_s))
+            }
             Self::Flapping { times, within_s } => {
-                format!("it came back {times} times within {}: told once, then quiet", span(*within_s))
+                format!("it came back {times} times, each within {}: told once, then quiet", span(*within_s))
             }
             Self::FlappingKnown => "it keeps coming back, and people know".into(),
             Self::Quiet { for_s } => format!("quiet for {}", span(*for_s)),
@@ -247,6 +265,8 @@ impl Reason {
             Self::Delivered { destination } => format!("{destination} has it"),
             Self::NotDelivered { destination, why } => format!("{destination} did not take it: {why}"),
             Self::Unmuted => "nothing holds it back any more".into(),
+            Self::Erased { pieces: 1 } => "a mention it showed was taken back".into(),
+            Self::Erased { pieces } => format!("{pieces} mentions it showed were taken back"),
             Self::UnknownRule => "its rule is not configured".into(),
         }
     }
@@ -257,7 +277,7 @@ impl Reason {
             Self::Observed { numbers, .. } => return numbers.clone(),
             Self::SeverityRose { from, to } => vec![("from", f64::from(*from)), ("to", f64::from(*to))],
             Self::Grew { from, to } => vec![("from", *from as f64), ("to", *to as f64)],
-            Self::RepeatDue { after_s } => vec![("after_s", *after_s as f64)],
+            Self::BackAgain { after_s } | Self::RepeatDue { after_s } => vec![("after_s", *after_s as f64)],
             Self::RepeatNotDue { left_s } | Self::Taken { left_s, .. } => vec![("left_s", *left_s as f64)],
             Self::Escalated { step, after_s } => {
                 vec![("step", f64::from(*step)), ("after_s", *after_s as f64)]
@@ -269,6 +289,7 @@ impl Reason {
             Self::NotYetHeard { behind_s } | Self::NoData { behind_s } => {
                 vec![("behind_s", *behind_s as f64)]
             }
+            Self::Erased { pieces } => vec![("pieces", *pieces as f64)],
             Self::TooOld { age_s } => vec![("age_s", *age_s as f64)],
             Self::VersionMoved { expected, current } => {
                 vec![("expected", *expected as f64), ("current", *current as f64)]
@@ -284,9 +305,10 @@ impl Reason {
     }
 }
 
-/// Seconds as people say them: `40 s`, `5 min`, `3 h`, `2 d`.
+/// Seconds as people say them: `a second`, `40 s`, `5 min`, `3 h`, `2 d`.
 fn span(seconds: i64) -> String {
     match seconds {
+        s if s < 2 => "a second".into(),
         s if s < 120 => format!("{s} s"),
         s if s < 2 * 3600 => format!("{} min", s / 60),
         s if s < 2 * 86_400 => format!("{} h", s / 3600),

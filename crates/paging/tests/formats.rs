@@ -24,6 +24,7 @@ fn episode(excerpt: &str, pieces: usize) -> Episode {
             at: at(),
             severity: Severity::Blame,
             complaint: 0.9,
+            author_key: String::new(),
         })
         .collect();
     let signal = Signal {

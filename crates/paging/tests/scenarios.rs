@@ -526,6 +526,7 @@ fn evidence_is_cut_bounded_and_weightiest_first() {
             at: story.at,
             severity: Severity::from_level(n % 5).unwrap(),
             complaint: 0.9,
+            author_key: String::new(),
         };
         let facts = Facts {
             title: "t".into(),

@@ -3,7 +3,7 @@
 use bus::{Received, Topic};
 use casework::{Answered, Said};
 use contracts::classify::v1::VerdictEvent;
-use contracts::ingest::v1::{Erasure, erasure};
+use contracts::ingest::v1::{Coverage, Erasure, erasure};
 use contracts::{Classified, envelope};
 use model::{
     AuthorKey, BrandId, Flag, Mention, MentionEvent, MentionId, MentionOp, Probability, TimeQuality,
@@ -46,6 +46,8 @@ pub(crate) fn hear(record: &Received) -> Result<(Heard, Timestamp), Refused> {
             let erasure = envelope::open::<Erasure>(ce_type, value).map_err(unreadable)?;
             Ok((forget(erasure)?, record.record.at))
         }
+        // What sources say about themselves rides along with the verdicts; it starts no clock.
+        _ if envelope::is::<Coverage>(ce_type) => Ok((Heard::Nothing("coverage"), record.record.at)),
         _ => {
             let event = envelope::open::<VerdictEvent>(ce_type, value).map_err(unreadable)?;
             let classified = Classified::try_from(event).map_err(invalid)?;

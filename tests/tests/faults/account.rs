@@ -11,6 +11,7 @@ use contracts::alert::v1::{
 };
 use contracts::classify::v1::VerdictEvent;
 use contracts::envelope;
+use contracts::ingest::v1::Coverage;
 use contracts::response::v1::response_service_client::ResponseServiceClient;
 use contracts::response::v1::{CaseEvent, CaseState, GetCaseRequest, ListCasesRequest};
 use runtime::net::Link;
@@ -50,7 +51,7 @@ pub(crate) async fn settled(log: &dyn Log, receiver: &Receiver, mentions: u64) {
     let begun = tokio::time::Instant::now();
     let mut before = None;
     loop {
-        let verdicts = records(log, Topic::Verdicts).await.len() as u64;
+        let verdicts = all_verdicts(log).await.len() as u64;
         let tallied = tallied(log).await;
         let cases = records(log, Topic::Cases).await.len();
         let now = (verdicts, tallied, cases, receiver.read(|seen| seen.bodies.len()));
@@ -66,10 +67,16 @@ pub(crate) async fn settled(log: &dyn Log, receiver: &Receiver, mentions: u64) {
     }
 }
 
+/// What sources say about themselves rides along there; everything else is a verdict.
+async fn all_verdicts(log: &dyn Log) -> Vec<VerdictEvent> {
+    let all = records(log, Topic::Verdicts).await;
+    let of_posts = all.iter().filter(|record| open::<Coverage>(record).is_none());
+    of_posts.map(|record| open(record).expect("a verdict can be read")).collect()
+}
+
 pub(crate) async fn one_verdict_each(log: &dyn Log, accepted: &BTreeSet<Bytes>) {
     let mut verdicts: BTreeMap<Bytes, usize> = BTreeMap::new();
-    for record in records(log, Topic::Verdicts).await {
-        let verdict: VerdictEvent = open(&record).expect("only verdicts are on the verdicts topic");
+    for verdict in all_verdicts(log).await {
         assert!(verdict.verdict.is_some(), "a post has words to understand");
         *verdicts.entry(verdict.mention.unwrap().mention_id).or_default() += 1;
     }

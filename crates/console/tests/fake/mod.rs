@@ -467,6 +467,7 @@ fn story(now: Timestamp) -> State {
         at_us: ago(minutes),
         severity,
         complaint: 0.9,
+        author_key: String::new(),
     };
     let evidence = vec![
         said(
@@ -606,6 +607,7 @@ fn story(now: Timestamp) -> State {
             posts_last_hour: 1_204,
             complaints_last_hour: 187,
             posts_total: 48_310,
+            unheard: Vec::new(),
         },
         episodes: vec![thread, delays, over],
         silences: vec![

@@ -260,3 +260,13 @@ pub fn walk(judge: &Judge, start: Tuning, steps: usize, seed: u64) -> (Tuning, W
     }
     (best, worth)
 }
+
+/// The geometric mean of two: what one walk found by luck is halved.
+pub fn mean(mut walks: [Tuning; 2]) -> Tuning {
+    let mut out = walks[0];
+    let [first, second] = &mut walks;
+    for ((out, a), b) in knobs(&mut out).into_iter().zip(knobs(first)).zip(knobs(second)) {
+        *out.1 = (*a.1 * *b.1).sqrt();
+    }
+    out
+}

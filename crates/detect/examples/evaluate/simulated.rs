@@ -55,6 +55,35 @@ fn cusum(world: &World) -> Vec<f32> {
         .collect()
 }
 
+/// The delays on one line under other constants: found here-by CUSUM (delay here-by CUSUM), lines as [`delays`] prints them.
+pub fn against_cusum(tuning: &detect::Tuning) -> String {
+    let mut out = String::new();
+    for every_days in [3i64, 10] {
+        for times in [1.5, 2.0, 3.0, 5.0] {
+            for per_row in [2.0, 20.0] {
+                let worlds: Vec<World> = (0..(80 * every_days / 30) as u64)
+                    .map(|seed| world(seed, per_row, times, every_days))
+                    .collect();
+                for rate in [0.1, 0.5] {
+                    let scores: Vec<Vec<f32>> = worlds
+                        .iter()
+                        .map(|w| {
+                            let mut series = Series::with_tuning(DetectPolicy::for_series(), *tuning);
+                            w.rows.iter().map(|r| series.row(r.0, r.1).unwrap().surprise).collect()
+                        })
+                        .collect();
+                    let (found, delay) = at_rate(&worlds, &scores, rate);
+                    let them: Vec<Vec<f32>> = worlds.iter().map(cusum).collect();
+                    let (their, late) = at_rate(&worlds, &them, rate);
+                    out += &format!("{:.0}-{:.0}({:.0}-{:.0}) ", found * 100.0, their * 100.0, delay, late);
+                }
+            }
+        }
+        out += "| ";
+    }
+    out
+}
+
 /// Prints, per size of rise, the share found within six hours and the median delay at 0.1 and 0.5 false alarms a day.
 pub fn delays() {
     for every_days in [3, 10] {

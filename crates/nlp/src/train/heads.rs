@@ -21,6 +21,8 @@ pub struct Plan {
     pub cost: f32,
     /// Within each source, class weights are (mean count / count)^balance.
     pub balance: f32,
+    /// What a source's texts count for this head, where that differs from their own weight.
+    pub source_weights: Vec<(usize, f32)>,
 }
 
 /// A labelled text.
@@ -79,7 +81,7 @@ pub fn learn(
         let count = plan.classes.len().max(2);
         let documents: Vec<&Features> = mine.iter().map(|(sample, _)| &sample.features).collect();
         let labels: Vec<u32> = mine.iter().map(|(_, class)| *class).collect();
-        let weights = weights(&mine, count, sources, plan.balance);
+        let weights = weights(&mine, count, sources, plan);
         let vocabulary = Vocabulary::learn(&documents, bits, least);
         let columns = vocabulary.row_of.len();
         let mut matrix = vocabulary.matrix(&documents);
@@ -119,7 +121,7 @@ pub fn learn(
 }
 
 /// The weight of each sample: its own, times that of its class within its source.
-fn weights(mine: &[(&Sample, u32)], classes: usize, sources: usize, balance: f32) -> Vec<f32> {
+fn weights(mine: &[(&Sample, u32)], classes: usize, sources: usize, plan: &Plan) -> Vec<f32> {
     let mut counts = vec![0.0f64; classes * sources];
     for (sample, class) in mine {
         counts[sample.source * classes + *class as usize] += 1.0;
@@ -129,7 +131,9 @@ fn weights(mine: &[(&Sample, u32)], classes: usize, sources: usize, balance: f32
             let row = &counts[sample.source * classes..(sample.source + 1) * classes];
             let occurring = row.iter().filter(|count| **count > 0.0).count() as f64;
             let mean = row.iter().sum::<f64>() / occurring;
-            sample.weight * exp(balance * ln(mean / row[*class as usize]) as f32)
+            let own = plan.source_weights.iter().find(|(source, _)| *source == sample.source);
+            own.map_or(sample.weight, |(_, weight)| *weight)
+                * exp(plan.balance * ln(mean / row[*class as usize]) as f32)
         })
         .collect()
 }

@@ -10,7 +10,6 @@ use nlp::part::{Part, Task};
 use nlp::prepare::Prepared;
 use nlp::train::calibrate::{self, Fit, Seen};
 use nlp::train::heads::{self, Plan, Sample};
-use nlp::train::joint::{self, Settings};
 use nlp::train::phrases::{Phrases, Written};
 use serde::Deserialize;
 use serde_json::Value;
@@ -36,19 +35,6 @@ pub(crate) struct Recipe {
     pub(crate) language: LanguageRecipe,
 }
 
-/// Settings of one table.
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct TableSettings {
-    pub(crate) bits: u32,
-    pub(crate) hidden: usize,
-    pub(crate) epochs: usize,
-    pub(crate) rate: f32,
-    pub(crate) rate_hidden: f32,
-    pub(crate) decay: f32,
-    pub(crate) dropout: f32,
-}
-
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct HeadRecipe {
@@ -59,6 +45,9 @@ pub(crate) struct HeadRecipe {
     pub(crate) balance: f32,
     #[serde(default)]
     pub(crate) classes: Vec<String>,
+    /// What the texts of a set count for this head, where that differs from the set's weight; `own` is our text.
+    #[serde(default)]
+    pub(crate) source_weights: BTreeMap<String, f32>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -92,6 +81,9 @@ pub(crate) struct Rule {
     /// Values that mean yes, all others (and none) no.
     #[serde(default)]
     pub(crate) yes: Option<Vec<String>>,
+    /// Values that mean no, all others nothing.
+    #[serde(default)]
+    pub(crate) no: Option<Vec<String>>,
 }
 
 /// Texts built from the phrase files `phrases/LANGUAGE.txt`.
@@ -101,6 +93,10 @@ pub(crate) struct PhraseRecipe {
     pub(crate) languages: Vec<String>,
     pub(crate) per_language: usize,
     pub(crate) weight: f32,
+    /// Languages whose texts are a source of their own, `own.LANGUAGE`: heads may weigh them apart, because people
+    /// labelled real texts there.
+    #[serde(default)]
+    pub(crate) apart: Vec<String>,
 }
 
 /// Which held-out texts fit the probabilities of a head.
@@ -114,14 +110,33 @@ pub(crate) struct CalibrationRecipe {
     pub(crate) prior: Option<Vec<f32>>,
     /// A language's own fit is pulled towards the common one with the weight of so many texts.
     pub(crate) strength: f32,
+    /// The languages whose level these texts can tell. None: all.
+    #[serde(default)]
+    pub(crate) languages: Option<Vec<String>>,
+    /// How the level of the other languages is found; without it they keep the one they learned.
+    #[serde(default)]
+    pub(crate) quiet: Option<QuietRecipe>,
+}
+
+/// Finds the level of a yes-or-no in a language that has only texts labelled no: it says yes to a given share of them.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct QuietRecipe {
+    /// Public sets; the rows of their dev halves that are labelled no are used.
+    pub(crate) sets: Vec<String>,
+    /// The share of them that is called yes all the same.
+    pub(crate) share: f64,
+    /// Languages with fewer such texts keep the level they learned.
+    pub(crate) least: usize,
 }
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct LanguageRecipe {
-    pub(crate) settings: TableSettings,
-    pub(crate) chars_min: u8,
-    pub(crate) chars_max: u8,
+    /// Power of two of the rows of its table.
+    pub(crate) bits: u32,
+    pub(crate) cost: f32,
+    pub(crate) balance: f32,
     /// Sets whose `lang` is trusted.
     pub(crate) sets: Vec<String>,
     pub(crate) per_language_max: usize,
@@ -177,7 +192,7 @@ impl Recipe {
         let mut held_out: BTreeSet<Vec<u32>> = BTreeSet::new();
         let mut prepared = Prepared::default();
         for set in &self.sets {
-            let source = if set.own { "own".to_owned() } else { set.set.clone() };
+            let source = if set.own { OWN.to_owned() } else { set.set.clone() };
             let source_at = sources.iter().position(|s| *s == source).unwrap_or_else(|| {
                 sources.push(source);
                 sources.len() - 1
@@ -200,7 +215,7 @@ impl Recipe {
             }
             for rule in &set.rules {
                 let head = self.head(&rule.head)?;
-                match (&rule.yes, &rule.map) {
+                match (&rule.yes.as_ref().or(rule.no.as_ref()), &rule.map) {
                     (Some(_), _) => {
                         classes[head].insert("yes".to_owned());
                     }
@@ -217,7 +232,13 @@ impl Recipe {
                 classes[number].insert("yes".to_owned());
             }
         }
-        let plans = self.plans(&classes)?;
+        let apart = self.phrases.apart.iter().map(|language| format!("{OWN}.{language}"));
+        for source in apart.chain([OWN.to_owned()]) {
+            if !sources.contains(&source) {
+                sources.push(source);
+            }
+        }
+        let plans = self.plans(&classes, &sources)?;
 
         let mut rows = Vec::new();
         let mut seen: BTreeSet<(usize, Vec<u32>)> = BTreeSet::new();
@@ -246,22 +267,21 @@ impl Recipe {
                 });
             }
         }
-        let own_at = sources.iter().position(|s| s == "own").unwrap_or_else(|| {
-            sources.push("own".to_owned());
-            sources.len() - 1
-        });
         for (number, language) in self.phrases.languages.iter().enumerate() {
             let path = own.join("phrases").join(format!("{language}.txt"));
             let file =
                 std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
             let phrases = Phrases::parse(&file, matches!(language.as_str(), "ja" | "zh"));
             let phrases = phrases.with_context(|| format!("cannot use {}", path.display()))?;
+            let apart = format!("{OWN}.{language}");
+            let source = sources.iter().position(|s| *s == apart).or(sources.iter().position(|s| s == OWN));
+            let source = source.unwrap_or_default();
             for written in phrases.write(self.phrases.per_language, self.seed.wrapping_add(number as u64)) {
                 let labels = own_labels(&plans, &written);
                 rows.push(Row {
                     text: written.text,
                     language: Language::new(language),
-                    source: own_at,
+                    source,
                     weight: self.phrases.weight,
                     labels,
                 });
@@ -277,7 +297,7 @@ impl Recipe {
             .with_context(|| format!("the recipe has no head \"{name}\""))
     }
 
-    fn plans(&self, classes: &[BTreeSet<String>]) -> Result<Vec<Plan>> {
+    fn plans(&self, classes: &[BTreeSet<String>], sources: &[String]) -> Result<Vec<Plan>> {
         let mut plans = Vec::new();
         for (head, found) in self.heads.iter().zip(classes) {
             let names: Vec<String> =
@@ -285,7 +305,15 @@ impl Recipe {
             ensure!(!names.is_empty(), "head \"{}\" has no labels in any set", head.name);
             let task = Task::ALL.into_iter().find(|task| task.name() == head.name);
             let task = task.with_context(|| format!("no task is called \"{}\"", head.name))?;
-            plans.push(Plan { task, classes: names, cost: head.cost, balance: head.balance });
+            let mut source_weights = Vec::new();
+            for (source, weight) in &head.source_weights {
+                let at = sources.iter().position(|name| name == source);
+                let at = at.with_context(|| {
+                    format!("head \"{}\" weighs no set of the recipe: {source}", head.name)
+                })?;
+                source_weights.push((at, *weight));
+            }
+            plans.push(Plan { task, classes: names, cost: head.cost, balance: head.balance, source_weights });
         }
         Ok(plans)
     }
@@ -297,6 +325,13 @@ impl Recipe {
             let values = corpus::list(row, &rule.field);
             if let Some(yes) = &rule.yes {
                 labels.push((head, usize::from(values.iter().any(|v| yes.contains(v)))));
+                continue;
+            }
+            if let Some(no) = &rule.no {
+                if values.iter().any(|v| no.contains(v)) || (values.is_empty() && no.contains(&String::new()))
+                {
+                    labels.push((head, 0));
+                }
                 continue;
             }
             let mut found: Option<usize> = None;
@@ -341,7 +376,7 @@ impl Recipe {
         self.tables.iter().enumerate().map(part).collect()
     }
 
-    /// Learns the language table: texts and random crops of them, Latin script only.
+    /// Learns the language table: texts and random crops of them, Latin script only, over the features all heads share.
     ///
     /// Sets of tweets hold texts that are not in the language they state (English above all). Each half of the texts
     /// is judged by a table learned from the other half; what that table firmly calls English is left out.
@@ -352,31 +387,20 @@ impl Recipe {
         progress: &mut dyn FnMut(usize, usize),
     ) -> Result<Part> {
         let recipe = &self.language;
-        let spec = Spec {
-            chars_min: recipe.chars_min,
-            chars_max: recipe.chars_max,
-            dense_max: 1,
-            reach: 1,
-            once: false,
-            by_language: false,
+        let plan = Plan {
+            task: Task::Language,
+            classes: LATIN.map(str::to_owned).to_vec(),
+            cost: recipe.cost,
+            balance: recipe.balance,
+            source_weights: Vec::new(),
         };
-        let classes: Vec<String> = LATIN.map(str::to_owned).to_vec();
-        let plan =
-            joint::Plan { task: Some(Task::Language), classes, weight: 1.0, balance: 0.5, reference: None };
-        let settings = recipe.settings.with(self.seed);
+        let mut learn = |texts: &[(String, usize)], crops: usize| {
+            let samples = self.crops(texts, crops);
+            heads::learn(Spec::SHIPPED, recipe.bits, 1, &[(0, plan.clone())], &samples, 1, progress)
+        };
         let mut texts = self.language_texts(corpus, own)?;
         let halves: Vec<Part> = (0..2)
-            .map(|half| {
-                let mine: Vec<(String, usize)> = texts.iter().skip(half).step_by(2).cloned().collect();
-                joint::learn(
-                    spec,
-                    std::slice::from_ref(&plan),
-                    &self.crops(&mine, spec),
-                    1,
-                    settings,
-                    progress,
-                )
-            })
+            .map(|half| learn(&texts.iter().skip(half).step_by(2).cloned().collect::<Vec<_>>(), 0))
             .collect();
         let mut prepared = Prepared::default();
         let mut features = Features::default();
@@ -385,11 +409,11 @@ impl Recipe {
         texts.retain(|(text, class)| {
             at += 1;
             prepared.read(text);
-            collect(&prepared, spec, &mut features);
+            collect(&prepared, Spec::SHIPPED, &mut features);
             halves[at % 2].scores(&features, 0, &mut scores);
             *class == ENGLISH || scores[ENGLISH] - scores[*class] < recipe.english_margin
         });
-        Ok(joint::learn(spec, &[plan], &self.crops(&texts, spec), 1, settings, progress))
+        Ok(learn(&texts, recipe.crops))
     }
 
     /// Texts in Latin letters with their class, from trusted sets and the file of other languages.
@@ -421,7 +445,7 @@ impl Recipe {
     }
 
     /// Whole texts and random crops of one to five words.
-    fn crops(&self, texts: &[(String, usize)], spec: Spec) -> Vec<joint::Sample> {
+    fn crops(&self, texts: &[(String, usize)], crops: usize) -> Vec<Sample> {
         let mut random = nlp::arith::Random::new(self.seed ^ 0xc70b);
         let mut prepared = Prepared::default();
         let mut samples = Vec::new();
@@ -429,21 +453,15 @@ impl Recipe {
             let mut add = |text: &str, weight: f32| {
                 prepared.read(text);
                 let mut features = Features::default();
-                collect(&prepared, spec, &mut features);
-                samples.push(joint::Sample {
-                    features,
-                    language: 0,
-                    source: 0,
-                    weight,
-                    labels: vec![(0, *class)],
-                });
+                collect(&prepared, Spec::SHIPPED, &mut features);
+                samples.push(Sample { features, language: 0, source: 0, weight, labels: vec![(0, *class)] });
             };
             add(text, 1.0);
             let words: Vec<&str> = text
                 .split_whitespace()
                 .filter(|w| !w.starts_with(['@', '#']) && !w.starts_with("http"))
                 .collect();
-            let times = if *class == LATIN.len() - 1 { 4 * self.language.crops } else { self.language.crops };
+            let times = if *class == LATIN.len() - 1 { 4 * crops } else { crops };
             for _ in 0..times {
                 let length = 1 + random.below(5);
                 if words.len() > length {
@@ -456,6 +474,22 @@ impl Recipe {
     }
 }
 
+impl QuietRecipe {
+    /// The score above which only the wanted share of a language's texts lies.
+    fn level(&self, seen: &[(usize, Seen)], language: usize) -> Option<f32> {
+        let mut scores: Vec<f32> = seen
+            .iter()
+            .filter(|(l, one)| *l == language && one.class == 0)
+            .map(|(_, one)| one.scores[1])
+            .collect();
+        scores.sort_by(f32::total_cmp);
+        let at = (scores.len() as f64 * (1.0 - self.share)) as usize;
+        scores.get(at).copied().filter(|_| scores.len() >= self.least)
+    }
+}
+
+/// The source of the project's own text.
+const OWN: &str = "own";
 /// The classes of the language table.
 const LATIN: [&str; 8] = ["de", "en", "es", "fr", "hi-Latn", "it", "pt", "other"];
 const ENGLISH: usize = 1;
@@ -508,21 +542,6 @@ fn language_of(row: &Value, prepared: &Prepared) -> Language {
     }
 }
 
-impl TableSettings {
-    fn with(self, seed: u64) -> Settings {
-        Settings {
-            bits: self.bits,
-            hidden: self.hidden,
-            epochs: self.epochs,
-            rate: self.rate,
-            rate_hidden: self.rate_hidden,
-            decay: self.decay,
-            dropout: self.dropout,
-            seed,
-        }
-    }
-}
-
 /// A model with what went into it.
 pub(crate) struct Built {
     pub(crate) model: nlp::Model,
@@ -545,6 +564,37 @@ impl Recipe {
         Ok(Built { model, rows: corpus.rows.len(), duplicates: corpus.duplicates })
     }
 
+    /// The scores of the dev rows of some sets that have a label of a head, with their language.
+    fn held_out(
+        &self,
+        raw: &nlp::Model,
+        scratch: &mut nlp::Scratch,
+        sets: &[String],
+        plan_at: usize,
+        corpus: &Corpus,
+        data: &Path,
+    ) -> Result<Vec<(usize, Seen)>> {
+        let plan = &corpus.plans[plan_at];
+        let mut seen = Vec::new();
+        for set in self.sets.iter().filter(|set| sets.contains(&set.set)) {
+            for row in corpus::read(&corpus::find(&data.join(&set.set), "dev")?)? {
+                let labels = self.labels(set, &row, &corpus.plans)?;
+                let label = labels.iter().find(|(head, _)| *head == plan_at);
+                let (Some(text), Some((_, class))) = (corpus::field(&row, "text"), label) else {
+                    continue;
+                };
+                let Some((language, mut scores)) = raw.scores(scratch, &text, plan.task) else {
+                    continue;
+                };
+                if plan.classes.len() == 1 {
+                    scores.insert(0, 0.0);
+                }
+                seen.push((language.row(), Seen { scores, class: *class, weight: 1.0 }));
+            }
+        }
+        Ok(seen)
+    }
+
     /// Fits the probabilities of heads to the dev halves, and says from where on one is sure.
     pub(crate) fn calibrate(&self, mut parts: Vec<Part>, corpus: &Corpus, data: &Path) -> Result<nlp::Model> {
         let mut scratch = nlp::Scratch::default();
@@ -553,23 +603,11 @@ impl Recipe {
             let plan_at = self.head(&recipe.head)?;
             let plan = &corpus.plans[plan_at];
             let classes = plan.classes.len().max(2);
-            let mut seen: Vec<(usize, Seen)> = Vec::new();
-            for set in self.sets.iter().filter(|set| recipe.sets.contains(&set.set)) {
-                for row in corpus::read(&corpus::find(&data.join(&set.set), "dev")?)? {
-                    let labels = self.labels(set, &row, &corpus.plans)?;
-                    let label = labels.iter().find(|(head, _)| *head == plan_at);
-                    let (Some(text), Some((_, class))) = (corpus::field(&row, "text"), label) else {
-                        continue;
-                    };
-                    let Some((language, mut scores)) = raw.scores(&mut scratch, &text, plan.task) else {
-                        continue;
-                    };
-                    if plan.classes.len() == 1 {
-                        scores.insert(0, 0.0);
-                    }
-                    seen.push((language.row(), Seen { scores, class: *class, weight: 1.0 }));
-                }
-            }
+            let seen = self.held_out(&raw, &mut scratch, &recipe.sets, plan_at, corpus, data)?;
+            let quiet = match &recipe.quiet {
+                Some(quiet) => self.held_out(&raw, &mut scratch, &quiet.sets, plan_at, corpus, data)?,
+                None => Vec::new(),
+            };
             let weighed = |language: Option<usize>| -> Vec<Seen> {
                 let mut chosen: Vec<Seen> = seen
                     .iter()
@@ -588,7 +626,18 @@ impl Recipe {
             for language in 0..nlp::language::ROWS {
                 let fitted = calibrate::fit(&weighed(Some(language)), &common, recipe.strength);
                 part.heads[head_at].sharpness[language] = fitted.sharpness;
+                let name = nlp::language::KNOWN.get(language);
                 let bias = &mut part.bias[language * part.width + offset..][..plan.classes.len()];
+                if recipe
+                    .languages
+                    .as_ref()
+                    .is_some_and(|all| name.is_none_or(|l| !all.iter().any(|a| a == l)))
+                {
+                    if let Some(level) = recipe.quiet.as_ref().and_then(|rule| rule.level(&quiet, language)) {
+                        bias[0] -= level;
+                    }
+                    continue;
+                }
                 match plan.classes.len() {
                     1 => bias[0] += fitted.shift[1] - fitted.shift[0],
                     _ => bias.iter_mut().zip(&fitted.shift).for_each(|(b, s)| *b += s),
@@ -614,5 +663,57 @@ impl Recipe {
             part.sure_from = tops.get(at).copied().unwrap_or(0.5);
         }
         Ok(nlp::Model::from_parts(parts))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scores(language: usize, scores: &[f32]) -> Vec<(usize, Seen)> {
+        scores.iter().map(|s| (language, Seen { scores: vec![0.0, *s], class: 0, weight: 1.0 })).collect()
+    }
+
+    #[test]
+    fn the_level_lets_only_the_wanted_share_through() {
+        let rule = QuietRecipe { sets: Vec::new(), share: 0.1, least: 10 };
+        let seen = scores(3, &[0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0]);
+        assert_eq!(rule.level(&seen, 3), Some(9.0));
+        assert_eq!(rule.level(&seen, 4), None, "a language without texts keeps its level");
+        assert_eq!(rule.level(&seen[1..], 3), None, "so does one with too few");
+    }
+
+    #[test]
+    fn a_rule_of_noes_labels_those_and_nothing_else() {
+        let recipe: Recipe = serde_json::from_value(serde_json::json!({
+            "seed": 1, "tables": [10], "least": 1, "by_language": false,
+            "heads": [{"name": "complaint", "table": 0, "cost": 1.0, "balance": 0.7}],
+            "sets": [{"set": "s", "rules": [{"head": "complaint", "field": "mood", "no": ["fine", ""]}]}],
+            "phrases": {"languages": [], "per_language": 0, "weight": 1.0},
+            "calibration": [], "sure_share": 0.7,
+            "language": {"bits": 10, "cost": 1.0, "balance": 0.7, "sets": [], "per_language_max": 1, "crops": 0, "english_margin": 3.0}
+        }))
+        .unwrap();
+        let plans = recipe.plans(&[BTreeSet::from(["yes".to_owned()])], &[]).unwrap();
+        let labels = |row: Value| recipe.labels(&recipe.sets[0], &row, &plans).unwrap();
+        assert_eq!(labels(serde_json::json!({"mood": "fine"})), [(0, 0)]);
+        assert_eq!(labels(serde_json::json!({})), [(0, 0)]);
+        assert_eq!(labels(serde_json::json!({"mood": "cross"})), []);
+    }
+
+    #[test]
+    fn a_head_that_weighs_an_unknown_set_is_refused_by_name() {
+        let head = HeadRecipe {
+            name: "complaint".to_owned(),
+            table: 0,
+            cost: 1.0,
+            balance: 0.7,
+            classes: Vec::new(),
+            source_weights: BTreeMap::from([("nowhere".to_owned(), 1.0)]),
+        };
+        let recipe: Recipe = serde_json::from_str(include_str!("../../../nlp/training/recipe.json")).unwrap();
+        let recipe = Recipe { heads: vec![head], ..recipe };
+        let error = recipe.plans(&[BTreeSet::from(["yes".to_owned()])], &["own".to_owned()]).unwrap_err();
+        assert!(error.to_string().contains("nowhere"), "{error}");
     }
 }

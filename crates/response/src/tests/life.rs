@@ -1,5 +1,5 @@
 use bus::{Headers, Outgoing, Record, Topic};
-use contracts::ingest::v1::{DeadLetter, Erasure, erasure};
+use contracts::ingest::v1::{Coverage, DeadLetter, Erasure, erasure};
 use contracts::response::v1::{CaseChange, CaseState, ClockKind, ClockSide, ClockState};
 use model::{AuthorKey, MentionOp, Outcome};
 use prost::Message as _;
@@ -138,9 +138,12 @@ async fn what_cannot_be_read_becomes_a_dead_letter_and_the_rest_goes_on(world: &
     headers.push("ce_type", "redress.classify.v1.VerdictEvent");
     let broken = Record { key: "k".into(), value: Some(vec![0xff; 9].into()), headers, at: at(MONDAY) };
     let broken = Outgoing { topic: Topic::Verdicts, partition: Some(0), record: broken };
-    world.log.publisher().unwrap().publish(vec![broken]).await.unwrap();
+    // What a source says about itself is none of ours, and no failure.
+    let said = Coverage { connector: "live".into(), ..Coverage::default() };
+    let said = outgoing(Topic::Verdicts, Some(0), "live".into(), "c1", at(MONDAY), &said);
+    world.log.publisher().unwrap().publish(vec![broken, said]).await.unwrap();
     world.posts(&[Post::complaint("a", "dave", MONDAY), Post::new("b", "erin", MONDAY)]).await;
-    running.heard(3).await;
+    running.heard(4).await;
     until(async || !world.read(Topic::DeadLetter).await.is_empty()).await;
     let letters = world.read(Topic::DeadLetter).await;
     let letter = DeadLetter::decode(letters[0].record.value.clone().unwrap()).unwrap();
@@ -148,7 +151,7 @@ async fn what_cannot_be_read_becomes_a_dead_letter_and_the_rest_goes_on(world: &
     assert_eq!(letter.body.as_ref(), [0xff; 9]);
     let account = running.stop().await.hop(HOP);
     let ends = [Outcome::Stored, Outcome::Suppressed, Outcome::DeadLettered].map(|o| account.with(o));
-    assert_eq!(ends, [1, 1, 1]);
+    assert_eq!(ends, [1, 2, 1]);
 }
 
 /// Everything these tables keep, as text.

@@ -74,8 +74,8 @@ impl Run {
     /// # Errors
     /// When a database fails.
     pub(super) async fn hear(&mut self, step: &Step, judged: &Judged) -> anyhow::Result<Vec<Entry>> {
-        let alerts = self.alerts.hear(&step.verdicts, step.at).await.context("alert")?;
         let both = [step.verdicts.as_slice(), step.erasures.as_slice()].concat();
+        let alerts = self.alerts.hear(&both, step.at).await.context("alert")?;
         let cases = self.cases.hear(both, step.at).await.context("response")?;
         Ok(self.take(alerts, cases, judged))
     }

@@ -1,5 +1,10 @@
 //! The whole service on the embedded log and SQLite, and its parts under faults.
 
+mod coverage;
+mod erasure;
+mod rising;
+mod threads;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,7 +71,7 @@ fn tallies_add_up_to_the_verdicts_in_any_batching() {
     let count = |sizes: usize| {
         let (mut seen, mut milli) = (0, 0);
         for batch in posts.chunks(sizes) {
-            let folded = tally::fold(batch, at(0));
+            let folded = tally::fold(batch, 3, at(0));
             for event in tallies(&folded.outputs).iter().filter(|t| t.subject.starts_with("topic/")) {
                 seen += event.posts;
                 milli += event.complaints_milli;
@@ -102,7 +107,7 @@ fn every_record_ends_once_and_what_is_broken_is_kept() {
     .enumerate()
     .map(|(n, out)| received(out, 0, n as i64))
     .collect();
-    let folded = tally::fold(&records, at(0));
+    let folded = tally::fold(&records, 3, at(0));
     let endings: BTreeMap<_, _> = folded.endings.into_iter().collect();
     assert_eq!(endings.values().sum::<u64>(), 5);
     assert_eq!(endings[&(Outcome::Stored, "")], 2);
@@ -125,7 +130,7 @@ fn reactions_that_do_not_fit_one_record_go_into_several() {
             received(out, 0, n)
         })
         .collect();
-    let folded = tally::fold(&records, at(0));
+    let folded = tally::fold(&records, 3, at(0));
     let parts = tallies(&folded.outputs);
     assert_eq!(parts.len(), 5);
     assert_eq!(parts.iter().map(|tally| tally.reactions.len()).sum::<usize>(), 90_000);
@@ -150,7 +155,7 @@ fn quiet_then_burst() -> Vec<TallyEvent> {
     let records: Vec<_> = posts.iter().enumerate().map(|(n, p)| p.received(0, n as i64)).collect();
     let mut all = Vec::new();
     for batch in records.chunks(9) {
-        let mut batch = tallies(&tally::fold(batch, at(0)).outputs);
+        let mut batch = tallies(&tally::fold(batch, 3, at(0)).outputs);
         batch.sort_by_key(|tally| tally.at_s);
         all.extend(batch);
     }
@@ -201,7 +206,7 @@ fn a_brand_nobody_has_heard_long_enough_is_not_called_rising() {
     let rules = rules();
     let mut detectors = Detectors::default();
     let records: Vec<_> = (0..80).map(|n| said(format!("b{n}"), at(n * 3)).received(0, n)).collect();
-    for tally in tallies(&tally::fold(&records, at(0)).outputs) {
+    for tally in tallies(&tally::fold(&records, 3, at(0)).outputs) {
         let heard = detectors.take(&tally, &rules).unwrap();
         assert!(heard.signals.iter().all(|signal| signal.rule != "rising-subject"));
     }
@@ -214,7 +219,7 @@ fn followed_threads_are_bounded() {
     let mut detectors = Detectors::default();
     for n in 0..1_000 {
         let record = said(format!("t{n}"), at(n)).received(0, n);
-        for tally in tallies(&tally::fold(&[record], at(0)).outputs) {
+        for tally in tallies(&tally::fold(&[record], 3, at(0)).outputs) {
             detectors.take(&tally, &rules).unwrap();
         }
     }
@@ -803,5 +808,5 @@ fn what_was_said_in_private_is_counted_and_not_shown() {
 #[test]
 fn shipped_defaults_name_real_rules() {
     let policy = Config::default().policy();
-    assert_eq!(policy.rules.len(), 3);
+    assert_eq!(policy.rules.len(), 4);
 }

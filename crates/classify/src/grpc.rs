@@ -49,7 +49,7 @@ async fn classify(engine: &Engine, request: wire::ClassifyRequest) -> Result<wir
     } else {
         understand()
     };
-    Ok(wire::ClassifyResponse { id, verdict: Some(wire::Verdict::from(&verdict)) })
+    Ok(wire::ClassifyResponse { id, verdict: Some(wire::Verdict::from(verdict)) })
 }
 
 #[tonic::async_trait]

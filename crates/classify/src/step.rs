@@ -123,9 +123,9 @@ impl Unsure {
 /// The verdict event of a mention, ready to be written.
 fn end(received: &Received, event: &MentionEvent, verdict: Option<Verdict>, now: Timestamp) -> Answer {
     let id = event.event_id.as_uuid().as_u128();
-    let message = VerdictEvent::from(&Classified::new(event, verdict, now));
+    let message = VerdictEvent::from(Classified::new(event.clone(), verdict, now));
     let sealed = envelope::seal(&event.event_id.to_string(), SOURCE, now, &message);
-    let mut headers = Headers::new();
+    let mut headers = Headers::with_capacity(sealed.headers.len() + CARRIED.len());
     for (name, value) in sealed.headers {
         headers.push(name, value);
     }

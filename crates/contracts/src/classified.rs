@@ -22,27 +22,33 @@ pub struct Classified {
 impl Classified {
     /// Takes from `event` what later steps need: no entities, no raw reference, at most
     /// [`CLASSIFIED_TEXT_CHARS_MAX`] characters of its text.
-    pub fn new(event: &MentionEvent, verdict: Option<Verdict>, classified_at: Timestamp) -> Self {
-        let mut reduced = event.clone();
-        reduced.raw = None;
-        if let Some(mention) = &mut reduced.mention {
+    pub fn new(mut event: MentionEvent, verdict: Option<Verdict>, classified_at: Timestamp) -> Self {
+        let thread_root = event.thread_root();
+        event.raw = None;
+        if let Some(mention) = &mut event.mention {
             mention.entities = Entities::default();
             let text = mention.text.as_str();
             if let Some((end, _)) = text.char_indices().nth(CLASSIFIED_TEXT_CHARS_MAX) {
                 mention.text = Text::truncated(text[..end].to_owned()).0;
             }
         }
-        Self { thread_root: event.thread_root(), event: reduced, verdict, classified_at }
+        Self { event, thread_root, verdict, classified_at }
     }
 }
 
 impl From<&Classified> for wire::VerdictEvent {
     fn from(classified: &Classified) -> Self {
+        classified.clone().into()
+    }
+}
+
+impl From<Classified> for wire::VerdictEvent {
+    fn from(classified: Classified) -> Self {
         Self {
             event_id: id(classified.event.event_id.as_bytes()),
-            mention: Some(ingest::v1::MentionEvent::from(&classified.event)),
+            mention: Some(ingest::v1::MentionEvent::from(classified.event)),
             thread_root: id(classified.thread_root.as_bytes()),
-            verdict: classified.verdict.as_ref().map(wire::Verdict::from),
+            verdict: classified.verdict.map(wire::Verdict::from),
             classified_at_us: classified.classified_at.as_micros(),
         }
     }

@@ -78,11 +78,16 @@ pub fn seal<M: Message + Name>(id: &str, source: &'static str, at: Timestamp, me
         (CE_SPECVERSION, Bytes::from_static(b"1.0")),
         (CE_ID, Bytes::copy_from_slice(id.as_bytes())),
         (CE_SOURCE, Bytes::from_static(source.as_bytes())),
-        (CE_TYPE, Bytes::from(M::full_name())),
+        (CE_TYPE, full_name::<M>()),
         (CE_TIME, Bytes::from(at.to_string())),
         (CONTENT_TYPE, Bytes::from_static(b"application/protobuf")),
     ];
     Sealed { headers, value: message.encode_to_vec().into() }
+}
+
+/// As [`Name::full_name`], in one allocation.
+fn full_name<M: Name>() -> Bytes {
+    [M::PACKAGE, M::NAME].join(".").into()
 }
 
 /// Does a record with this `ce_type` hold an `M`?

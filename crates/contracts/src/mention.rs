@@ -12,20 +12,26 @@ use crate::ingest::v1 as wire;
 
 impl From<&MentionEvent> for wire::MentionEvent {
     fn from(event: &MentionEvent) -> Self {
+        event.clone().into()
+    }
+}
+
+impl From<MentionEvent> for wire::MentionEvent {
+    fn from(event: MentionEvent) -> Self {
         Self {
             event_id: id(event.event_id.as_bytes()),
             mention_id: id(event.mention_id.as_bytes()),
             op: op_to_wire(event.op).into(),
-            native_id: event.native_id.clone(),
-            native_rev: event.native_rev.clone(),
-            source: Some(wire::Source::from(&event.source)),
+            native_id: event.native_id,
+            native_rev: event.native_rev,
+            source: Some(wire::Source::from(event.source)),
             tenant: event.tenant.to_string(),
             brands: event.brands.iter().map(ToString::to_string).collect(),
             by_brand: event.by_brand.as_ref().map(ToString::to_string),
             observed_at_us: event.observed_at.as_micros(),
             ingested_at_us: event.ingested_at.as_micros(),
             flags: event.flags.iter().map(|f| f.name().to_owned()).collect(),
-            mention: event.mention.as_ref().map(wire::Mention::from),
+            mention: event.mention.map(wire::Mention::from),
             author_key: event.author.as_ref().map(|a| a.as_str().to_owned()),
             raw: event.raw.as_ref().map(|raw| wire::RawRef {
                 partition: raw.partition,
@@ -65,8 +71,8 @@ impl TryFrom<wire::MentionEvent> for MentionEvent {
     }
 }
 
-impl From<&Source> for wire::Source {
-    fn from(source: &Source) -> Self {
+impl From<Source> for wire::Source {
+    fn from(source: Source) -> Self {
         let transport = match source.transport {
             Transport::Stream => wire::Transport::Stream,
             Transport::Webhook => wire::Transport::Webhook,
@@ -75,8 +81,8 @@ impl From<&Source> for wire::Source {
         };
         Self {
             kind: source.kind.name().to_owned(),
-            instance: source.instance.clone(),
-            connector: source.connector.clone(),
+            instance: source.instance,
+            connector: source.connector,
             transport: transport.into(),
         }
     }
@@ -98,8 +104,8 @@ impl TryFrom<wire::Source> for Source {
     }
 }
 
-impl From<&Mention> for wire::Mention {
-    fn from(mention: &Mention) -> Self {
+impl From<Mention> for wire::Mention {
+    fn from(mention: Mention) -> Self {
         let quality = match mention.created_at_quality {
             TimeQuality::Source => wire::TimeQuality::Source,
             TimeQuality::Platform => wire::TimeQuality::Platform,
@@ -112,34 +118,30 @@ impl From<&Mention> for wire::Mention {
             Visibility::Private => wire::Visibility::Private,
             Visibility::Internal => wire::Visibility::Internal,
         };
-        let entities = &mention.entities;
+        let entities = mention.entities;
         Self {
-            author: Some(wire::Author::from(&mention.author)),
-            text: mention.text.as_str().to_owned(),
-            title: mention.title.clone(),
+            author: Some(wire::Author::from(mention.author)),
+            text: mention.text.into_string(),
+            title: mention.title,
             rating: mention.rating.map(|r| wire::Rating { value: r.value(), max: r.max() }),
-            languages_claimed: mention.languages_claimed.clone(),
+            languages_claimed: mention.languages_claimed,
             created_at_us: mention.created_at.map(Timestamp::as_micros),
             created_at_quality: quality.into(),
             edited_at_us: mention.edited_at.map(Timestamp::as_micros),
-            refs: Some(wire::Refs::from(&mention.refs)),
+            refs: Some(wire::Refs::from(mention.refs)),
             engagement: mention.engagement.as_ref().map(wire::Engagement::from),
-            permalink: mention.permalink.clone(),
+            permalink: mention.permalink,
             mentions: entities
                 .mentions
-                .iter()
-                .map(|m| wire::Mentioned { handle: m.handle.clone(), native_id: m.native_id.clone() })
+                .into_iter()
+                .map(|m| wire::Mentioned { handle: m.handle, native_id: m.native_id })
                 .collect(),
-            hashtags: entities.hashtags.clone(),
-            urls: entities
-                .urls
-                .iter()
-                .map(|u| wire::Url { url: u.url.clone(), expanded: u.expanded.clone() })
-                .collect(),
+            hashtags: entities.hashtags,
+            urls: entities.urls.into_iter().map(|u| wire::Url { url: u.url, expanded: u.expanded }).collect(),
             media: entities
                 .media
-                .iter()
-                .map(|m| wire::Media { kind: m.kind.clone(), url: m.url.clone(), alt: m.alt.clone() })
+                .into_iter()
+                .map(|m| wire::Media { kind: m.kind, url: m.url, alt: m.alt })
                 .collect(),
             visibility: visibility.into(),
             text_hash: mention.dedup.text_hash,
@@ -199,17 +201,17 @@ impl TryFrom<wire::Mention> for Mention {
     }
 }
 
-impl From<&Author> for wire::Author {
-    fn from(author: &Author) -> Self {
+impl From<Author> for wire::Author {
+    fn from(author: Author) -> Self {
         Self {
-            native_id: author.native_id.clone(),
-            handle: author.handle.clone(),
-            display_name: author.display_name.clone(),
+            native_id: author.native_id,
+            handle: author.handle,
+            display_name: author.display_name,
             followers: author.followers,
             is_verified: author.is_verified,
             is_staff: author.is_staff,
             is_bot: author.is_bot,
-            profile_url: author.profile_url.clone(),
+            profile_url: author.profile_url,
             observed_at_us: author.observed_at.map(Timestamp::as_micros),
         }
     }
@@ -231,16 +233,16 @@ impl From<wire::Author> for Author {
     }
 }
 
-impl From<&Refs> for wire::Refs {
-    fn from(refs: &Refs) -> Self {
+impl From<Refs> for wire::Refs {
+    fn from(refs: Refs) -> Self {
         let bytes = |mention: Option<MentionId>| mention.map(|m| id(m.as_bytes()));
         Self {
             root: bytes(refs.root),
             reply_to: bytes(refs.reply_to),
             quote_of: bytes(refs.quote_of),
             repost_of: bytes(refs.repost_of),
-            conversation: refs.conversation.clone(),
-            place: refs.place.clone(),
+            conversation: refs.conversation,
+            place: refs.place,
         }
     }
 }

@@ -8,6 +8,12 @@ use crate::mention::missing;
 
 impl From<&Verdict> for wire::Verdict {
     fn from(verdict: &Verdict) -> Self {
+        verdict.clone().into()
+    }
+}
+
+impl From<Verdict> for wire::Verdict {
+    fn from(verdict: Verdict) -> Self {
         let Verdict { sentiment, severity, signals, reply, .. } = verdict;
         Self {
             language: verdict.language.to_string(),
@@ -43,8 +49,8 @@ impl From<&Verdict> for wire::Verdict {
                 channel_move: reply.channel_move.get(),
             }),
             sure: verdict.sure,
-            why: verdict.why.iter().map(|w| wire::Why { text: w.text.clone(), weight: w.weight }).collect(),
-            model_version: verdict.model_version.clone(),
+            why: verdict.why.into_iter().map(|w| wire::Why { text: w.text, weight: w.weight }).collect(),
+            model_version: verdict.model_version,
         }
     }
 }

@@ -28,7 +28,7 @@ proptest! {
 
     #[test]
     fn every_valid_verdict_survives_the_wire(event in mention_events(), verdict in of(verdicts())) {
-        let classified = Classified::new(&event, verdict, Timestamp::from_seconds(7));
+        let classified = Classified::new(event.clone(), verdict, Timestamp::from_seconds(7));
         let bytes = VerdictEvent::from(&classified).encode_to_vec();
         let read = Classified::try_from(VerdictEvent::decode(bytes.as_slice()).unwrap()).unwrap();
         prop_assert_eq!(read.thread_root, event.thread_root());
@@ -92,7 +92,7 @@ fn flags_of_a_newer_writer_are_left_out() {
 
 #[test]
 fn numbers_that_are_no_probabilities_are_refused() {
-    let classified = Classified::new(&simple("x"), Some(calm()), Timestamp::EPOCH);
+    let classified = Classified::new(simple("x"), Some(calm()), Timestamp::EPOCH);
     for bad in [f32::NAN, -0.1, 1.5] {
         let mut event = VerdictEvent::from(&classified);
         event.verdict.as_mut().unwrap().complaint = bad;
@@ -112,7 +112,7 @@ fn numbers_that_are_no_probabilities_are_refused() {
 fn a_long_text_travels_on_cut_at_its_limit() {
     let long = "ü".repeat(CLASSIFIED_TEXT_CHARS_MAX + 1);
     for (text, chars) in [(long.as_str(), CLASSIFIED_TEXT_CHARS_MAX), (&long[..4_000], 2_000), ("ü", 1)] {
-        let classified = Classified::new(&simple(text), None, Timestamp::EPOCH);
+        let classified = Classified::new(simple(text), None, Timestamp::EPOCH);
         assert_eq!(classified.event.mention.unwrap().text.as_str().chars().count(), chars);
     }
 }

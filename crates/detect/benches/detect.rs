@@ -7,37 +7,19 @@ use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use detect::{
-    Context, DetectPolicy, Post, Series, SubjectState, Tally, observe,
-    simulate::generator,
+    Context, DetectPolicy, Series, SubjectState, observe,
+    simulate::zipf_tallies,
     thread::{CascadeModel, ThreadState},
 };
 
-const SUBJECTS: usize = 1_000_000;
+const SUBJECTS: u32 = 1_000_000;
 const TALLIES: usize = 1_000_000;
 /// Subjects touched ahead: tallies arrive in batches.
 const BATCH: usize = 64;
 
-/// Subject and tally of each step: Zipf over subjects, a thousand tallies a second.
-fn traffic() -> Vec<(u32, Tally)> {
-    use rand_chacha::rand_core::RngCore;
-    let mut random = generator(1, 0);
-    (0..TALLIES)
-        .map(|i| {
-            let u = (random.next_u32() as f64 + 0.5) / 4_294_967_296.0;
-            // The inverse of the Zipf distribution with exponent 1.
-            let rank = ((SUBJECTS as f64).powf(u) - 1.0) as u32;
-            let mut tally = Tally::at(1_700_000_000 + i as i64 / 1000);
-            let (author, text) = (random.next_u64(), random.next_u64());
-            tally.add(Post { complaint: 0.6, severity: 1.0, arousal: 0.4, followers: 300, author, text });
-            // Neighbouring ranks must not be neighbours in memory.
-            (rank.wrapping_mul(2_654_435_761) % SUBJECTS as u32, tally)
-        })
-        .collect()
-}
-
 fn tallies(c: &mut Criterion) {
-    let traffic = traffic();
-    let mut states = vec![SubjectState::new(); SUBJECTS];
+    let traffic = zipf_tallies(SUBJECTS, TALLIES, 1);
+    let mut states = vec![SubjectState::new(); SUBJECTS as usize];
     let (context, policy) = (Context::default(), DetectPolicy::default());
     let mut group = c.benchmark_group("detect");
     group.throughput(Throughput::Elements(TALLIES as u64)).sample_size(10);

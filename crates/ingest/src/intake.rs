@@ -445,7 +445,7 @@ impl Intake {
         now: Timestamp,
     ) -> Outgoing {
         let sealed = envelope::seal(id, SOURCE, now, message);
-        let mut headers = Headers::new();
+        let mut headers = Headers::with_capacity(sealed.headers.len() + 2);
         for (name, value) in sealed.headers {
             headers.push(name, value);
         }

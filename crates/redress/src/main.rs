@@ -16,6 +16,17 @@ mod lines;
 mod scenario;
 mod text;
 
+/// Everything in one process allocates in bursts on many threads; what a burst needed is given back.
+#[cfg(feature = "cluster")]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+/// Few arenas, and what lies idle for a second goes back.
+#[cfg(feature = "cluster")]
+#[expect(unsafe_code, reason = "jemalloc reads its settings from a symbol of this name")]
+#[unsafe(export_name = "malloc_conf")]
+static MALLOC_CONF: &[u8] = b"background_thread:true,narenas:4,dirty_decay_ms:1000,muzzy_decay_ms:0\0";
+
 #[derive(Debug, Parser)]
 #[command(name = "redress", version, about, propagate_version = true)]
 struct Cli {
@@ -63,6 +74,10 @@ enum Command {
     /// Read a settings file as the services do, and say what is wrong
     #[cfg(feature = "cluster")]
     CheckConfig(cluster::operate::CheckConfigArgs),
+    /// Measure the pipeline, understanding and detection on this machine
+    #[cfg(feature = "cluster")]
+    #[command(subcommand)]
+    Bench(cluster::bench::Bench),
     /// Try the routing table
     #[cfg(feature = "cluster")]
     Routes(cluster::operate::RoutesArgs),
@@ -93,6 +108,8 @@ fn main() -> ExitCode {
         Command::Migrate(args) => cluster::block_on(cluster::operate::migrate(args)),
         #[cfg(feature = "cluster")]
         Command::CheckConfig(args) => cluster::operate::check_config(args),
+        #[cfg(feature = "cluster")]
+        Command::Bench(bench) => cluster::bench::run(bench),
         #[cfg(feature = "cluster")]
         Command::Routes(args) => cluster::operate::routes(args),
     };
@@ -156,6 +173,14 @@ mod tests {
             ("cases promise 0b7c6a7e-55c1-5a0e-8f5e-3d2f6f1d2a10 --what w --due 2026-01-01 --by d", true),
             ("cases promise 0b7c6a7e-55c1-5a0e-8f5e-3d2f6f1d2a10 --what w --due soon --by d", false),
             ("report --from 2026-01-01", true),
+            ("bench pipeline --brokers a:1 --rate 5000 --format json", true),
+            ("bench pipeline --to page --rate 2000", true),
+            ("bench pipeline --rate 0", false),
+            ("bench pipeline --file f", false),
+            ("bench pipeline --file f --as ndjson", true),
+            ("bench classify --texts 100", true),
+            ("bench detect --subjects 10", true),
+            ("bench", false),
             ("topics apply", true),
             ("topics check", true),
             ("migrate --check", true),

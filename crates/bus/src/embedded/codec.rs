@@ -120,8 +120,11 @@ pub(super) fn read_row(
             0 => None,
             length => Some(cursor.take(length - 1)?),
         };
-        let mut headers = Headers::new();
-        for _ in 0..cursor.varint()? {
+        let count = cursor.varint()?;
+        // A damaged count reserves no more than its bytes could hold.
+        let room = if skipped { 0 } else { usize::try_from(count).unwrap_or(0).min(bytes.len() - cursor.at) };
+        let mut headers = Headers::with_capacity(room);
+        for _ in 0..count {
             let name = cursor.name()?;
             let value = cursor.slice()?;
             if !skipped {

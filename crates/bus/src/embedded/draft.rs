@@ -10,7 +10,7 @@ use crate::partitioner::partition_of;
 use crate::{BatchToken, CommitError, Outgoing, Partition, Position, RefusedRecord};
 
 /// A row is closed once it has that many bytes or records: a reader decodes whole rows.
-const ROW_BYTES_MAX: usize = 256 * 1024;
+const ROW_BYTES_MAX: usize = 64 * 1024;
 const ROW_RECORDS_MAX: usize = 1_000;
 
 /// Rows, offsets and new epochs, not yet written.

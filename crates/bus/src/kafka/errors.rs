@@ -5,7 +5,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use crate::BusError;
 
 /// Whether trying again may help.
-pub(super) fn bus_error(doing: impl Into<String>, error: &KafkaError) -> BusError {
+pub(crate) fn bus_error(doing: impl Into<String>, error: &KafkaError) -> BusError {
     let (doing, cause) = (doing.into(), error.to_string());
     if is_permanent(error) {
         BusError::Failed { doing, cause }
@@ -14,11 +14,11 @@ pub(super) fn bus_error(doing: impl Into<String>, error: &KafkaError) -> BusErro
     }
 }
 
-pub(super) fn unavailable(doing: impl Into<String>, cause: impl Into<String>) -> BusError {
+pub(crate) fn unavailable(doing: impl Into<String>, cause: impl Into<String>) -> BusError {
     BusError::Unavailable { doing: doing.into(), cause: cause.into() }
 }
 
-pub(super) fn failed(doing: impl Into<String>, cause: impl Into<String>) -> BusError {
+pub(crate) fn failed(doing: impl Into<String>, cause: impl Into<String>) -> BusError {
     BusError::Failed { doing: doing.into(), cause: cause.into() }
 }
 
@@ -55,7 +55,7 @@ fn is_permanent(error: &KafkaError) -> bool {
 }
 
 /// The label of a record that the log will never take; `None` when trying again may help.
-pub(super) fn refusal(error: &KafkaError) -> Option<&'static str> {
+pub(crate) fn refusal(error: &KafkaError) -> Option<&'static str> {
     match error.rdkafka_error_code()? {
         Code::MessageSizeTooLarge | Code::InvalidMessageSize => Some("too_large"),
         Code::UnknownPartition => Some("unknown_partition"),

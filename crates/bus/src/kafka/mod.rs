@@ -6,9 +6,9 @@
 //! Times are kept to the millisecond.
 
 mod consumer;
-mod errors;
+pub(crate) mod errors;
 mod member;
-mod names;
+pub(crate) mod names;
 mod publisher;
 mod reader;
 mod settings;

@@ -11,29 +11,29 @@ use crate::{Headers, Outgoing, Partition, Position, Received, Record, Topic};
 
 /// The topics' names with their prefix.
 #[derive(Debug, Clone)]
-pub(super) struct Names(Vec<(Topic, String)>);
+pub(crate) struct Names(Vec<(Topic, String)>);
 
 impl Names {
-    pub(super) fn new(prefix: &str) -> Self {
+    pub(crate) fn new(prefix: &str) -> Self {
         Self(Topic::ALL.into_iter().map(|topic| (topic, format!("{prefix}{topic}"))).collect())
     }
 
-    pub(super) fn name(&self, topic: Topic) -> &str {
+    pub(crate) fn name(&self, topic: Topic) -> &str {
         self.0.iter().find(|(known, _)| *known == topic).map_or("", |(_, name)| name.as_str())
     }
 
-    pub(super) fn topic(&self, name: &str) -> Option<Topic> {
+    pub(crate) fn topic(&self, name: &str) -> Option<Topic> {
         self.0.iter().find(|(_, known)| known == name).map(|(topic, _)| *topic)
     }
 
     /// The partitions of a list that are of our topics.
-    pub(super) fn partitions(&self, list: &TopicPartitionList) -> Vec<Partition> {
+    pub(crate) fn partitions(&self, list: &TopicPartitionList) -> Vec<Partition> {
         let known = |topic: &str, number| Some(Partition { topic: self.topic(topic)?, number });
         list.elements().iter().filter_map(|e| known(e.topic(), e.partition())).collect()
     }
 
     /// A list for the client. Lists are made anew for each call: kept ones hold on to the client.
-    pub(super) fn list(
+    pub(crate) fn list(
         &self,
         places: impl IntoIterator<Item = (Partition, Offset)>,
     ) -> Result<TopicPartitionList, rdkafka::error::KafkaError> {
@@ -45,7 +45,7 @@ impl Names {
     }
 
     /// What the producer takes.
-    pub(super) fn outgoing<'a, D: IntoOpaque>(
+    pub(crate) fn outgoing<'a, D: IntoOpaque>(
         &'a self,
         outgoing: &'a Outgoing,
         opaque: D,
@@ -68,7 +68,7 @@ impl Names {
     }
 
     /// What we read; `None` when it is of no topic of ours.
-    pub(super) fn received(&self, message: &BorrowedMessage<'_>) -> Option<Received> {
+    pub(crate) fn received(&self, message: &BorrowedMessage<'_>) -> Option<Received> {
         let partition = Partition { topic: self.topic(message.topic())?, number: message.partition() };
         let headers_from = read_headers(message);
         // One allocation for the whole record.
@@ -80,7 +80,7 @@ impl Names {
         };
         let key = message.key().map_or_else(Bytes::new, &mut put);
         let value = message.payload().map(&mut put);
-        let mut headers = Headers::new();
+        let mut headers = Headers::with_capacity(headers_from.len());
         for (name, value) in headers_from {
             headers.push(known_header(name), put(value));
         }

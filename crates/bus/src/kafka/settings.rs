@@ -81,7 +81,7 @@ impl KafkaSettings {
     }
 
     /// What every client has in common.
-    pub(super) fn client(&self) -> ClientConfig {
+    pub(crate) fn client(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
         config
             .set("bootstrap.servers", &self.brokers)
@@ -110,7 +110,7 @@ impl KafkaSettings {
     }
 
     /// A consumer that reads committed records only and is told where to begin.
-    pub(super) fn consumer(&self) -> ClientConfig {
+    pub(crate) fn consumer(&self) -> ClientConfig {
         let mut config = self.client();
         config
             .set("isolation.level", "read_committed")

@@ -4,9 +4,11 @@
 
 mod background;
 mod crowd;
+mod traffic;
 
 pub use background::{Fault, Rhythmic, background, poisson};
 pub use crowd::{Reaction, ThreadParams, campaign};
+pub use traffic::{three_sigma_step, zipf_tallies};
 
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
 

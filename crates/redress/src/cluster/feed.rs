@@ -16,20 +16,22 @@ use runtime::{Clock, RealClock, ScaledClock};
 use sources::{CsvMap, DecodeContext, Framer, Piece};
 use tokio::sync::mpsc;
 
-use crate::scenario::{Arrival, Scenario};
+use crate::scenario::Arrival;
 
 /// Records in one request at full speed.
-const RECORDS_PER_REQUEST_MAX: usize = 500;
+const RECORDS_PER_REQUEST_MAX: usize = 250;
 /// Bytes in one request at full speed, unless one record is larger.
 const REQUEST_BYTES: usize = 256 * 1024;
 /// Requests read ahead.
-const AHEAD_MAX: usize = 16;
+const AHEAD_MAX: usize = 8;
 /// Bodies of a story made ready ahead.
 const STORY_AHEAD_MAX: usize = 64;
 /// A file whose records are out of order is sorted in memory up to this size.
 const SORT_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// Records by which a recording's order is judged.
 const SAMPLE: usize = 2_000;
+/// At full speed every so many records one is asked for its time, and the last of each parcel.
+const TIME_EVERY: u64 = 16;
 /// Neighbours may be this much out of order without anybody minding.
 const JITTER_MS: i64 = 60_000;
 
@@ -53,10 +55,10 @@ pub(crate) struct Parcel {
     pub(crate) first_at: Timestamp,
     /// The time of its last record.
     pub(crate) last_at: Timestamp,
-    kind: SourceKind,
-    instance: String,
-    map: BTreeMap<String, String>,
-    body: Vec<u8>,
+    pub(super) kind: SourceKind,
+    pub(super) instance: String,
+    pub(super) map: BTreeMap<String, String>,
+    pub(super) body: Vec<u8>,
     /// Where each record stood in the file.
     lines: Vec<u64>,
 }
@@ -78,11 +80,11 @@ pub(crate) enum Fed {
 /// Parcels on their way to the sender.
 pub(crate) type Feed = mpsc::Receiver<anyhow::Result<Fed>>;
 
-/// A story's bodies, in order, each a parcel of its own.
-pub(crate) fn tell(story: Scenario) -> Feed {
+/// Bodies in order, each a parcel of its own.
+pub(crate) fn tell(arrivals: impl Iterator<Item = Arrival> + Send + 'static) -> Feed {
     let (out, parcels) = mpsc::channel(STORY_AHEAD_MAX);
     tokio::spawn(async move {
-        for arrival in story.into_arrivals() {
+        for arrival in arrivals {
             if out.send(Ok(Fed::Parcel(Parcel::of_arrival(arrival)))).await.is_err() {
                 return;
             }
@@ -92,7 +94,7 @@ pub(crate) fn tell(story: Scenario) -> Feed {
 }
 
 impl Parcel {
-    fn of_arrival(arrival: Arrival) -> Self {
+    pub(super) fn of_arrival(arrival: Arrival) -> Self {
         Self {
             first_at: arrival.at,
             last_at: arrival.at,
@@ -175,8 +177,12 @@ struct Reading {
     progress: ProgressBar,
     out: mpsc::Sender<anyhow::Result<Fed>>,
     open: Option<Parcel>,
+    /// Where the newest record begins in the open parcel's body.
+    newest_from: usize,
     header: Option<Vec<u8>>,
     seen: u64,
+    tenant: TenantId,
+    columns: Option<CsvMap>,
     /// Pieces that are no records are told in the pass that sends, not in one that only looks.
     tells_refusals: bool,
 }
@@ -200,19 +206,21 @@ impl Reading {
             progress,
             out,
             open: None,
+            newest_from: 0,
             header: None,
             seen: 0,
+            tenant: TenantId::slugify("replay"),
+            columns: None,
             tells_refusals: false,
         }
     }
 
     fn first_at(mut self) -> anyhow::Result<Timestamp> {
+        self.columns = self.csv_map()?;
         let must_sort = self.is_out_of_order()?;
-        let map = self.csv_map()?;
-        let tenant = TenantId::slugify("replay");
         let mut first: Option<Timestamp> = None;
         self.scan(|reading, _, body, _| {
-            if let Some(at) = reading.time_of(&tenant, map.as_ref(), &body) {
+            if let Some(at) = reading.time_of(&body) {
                 first = Some(first.map_or(at, |first| first.min(at)));
             }
             must_sort || first.is_none()
@@ -221,16 +229,17 @@ impl Reading {
     }
 
     fn run(mut self) -> anyhow::Result<()> {
+        self.columns = self.csv_map()?;
         let must_sort = self.is_out_of_order()?;
         self.tells_refusals = true;
         let mut sorted = Vec::new();
         let mut gone = false;
-        let map = self.csv_map()?;
-        let tenant = TenantId::slugify("replay");
-        self.scan(|reading, record_line, body, is_last_known_at| {
-            let at = reading.time_of(&tenant, map.as_ref(), &body).unwrap_or(*is_last_known_at);
-            *is_last_known_at = at;
-            let found = Found { at, line: record_line, body };
+        self.scan(|reading, line, body, last_known_at| {
+            // At full speed the clock follows whole parcels: a few of their records tell the time.
+            let is_asked = must_sort || reading.one_by_one || reading.seen.is_multiple_of(TIME_EVERY);
+            let told = is_asked.then(|| reading.time_of(&body)).flatten();
+            *last_known_at = told.unwrap_or(*last_known_at);
+            let found = Found { at: *last_known_at, line, body };
             if must_sort {
                 sorted.push(found);
                 return true;
@@ -244,9 +253,8 @@ impl Reading {
                 return Ok(());
             }
         }
-        if let Some(parcel) = self.open.take() {
-            let _ = self.out.blocking_send(Ok(Fed::Parcel(parcel)));
-        }
+        // Whoever no longer listens needs no rest.
+        let _ = self.hand_over();
         Ok(())
     }
 
@@ -260,15 +268,15 @@ impl Reading {
     }
 
     /// The time by which a record is ordered, read by the very decoder that ingest will use.
-    fn time_of(&self, tenant: &TenantId, map: Option<&CsvMap>, body: &[u8]) -> Option<Timestamp> {
+    fn time_of(&self, body: &[u8]) -> Option<Timestamp> {
         let context = DecodeContext {
-            tenant,
+            tenant: &self.tenant,
             connector: "",
             instance: &self.recording.instance,
             transport: Transport::Backfill,
             // Claimed times are believed up to the present.
             received_at: RealClock.now(),
-            csv_map: map,
+            csv_map: self.columns.as_ref(),
         };
         let whole;
         let body = match &self.header {
@@ -279,7 +287,7 @@ impl Reading {
             None => body,
         };
         let decoded = sources::decode(self.recording.kind, body, &context);
-        decoded.events.first().map(|e| e.observed_at)
+        decoded.events.iter().map(|e| e.observed_at).max()
     }
 
     /// Judges the beginning of the file.
@@ -289,13 +297,11 @@ impl Reading {
         }
         let bytes = std::fs::metadata(&self.recording.path)?.len();
         self.progress.set_length(bytes);
-        let map = self.csv_map()?;
-        let tenant = TenantId::slugify("replay");
         let mut newest = Timestamp::MIN;
         let mut seen = 0;
         let mut backwards = 0;
         self.scan(|reading, _, body, _| {
-            if let Some(at) = reading.time_of(&tenant, map.as_ref(), &body) {
+            if let Some(at) = reading.time_of(&body) {
                 backwards += usize::from(newest > Timestamp::MIN && at.millis_since(newest) < -JITTER_MS);
                 newest = newest.max(at);
             }
@@ -369,6 +375,19 @@ impl Reading {
         }
     }
 
+    /// Gives the open parcel away; its newest record tells how late it is.
+    fn hand_over(&mut self) -> Result<(), Gone> {
+        let Some(mut parcel) = self.open.take() else { return Ok(()) };
+        if !self.one_by_one {
+            let header = self.header.as_ref().map_or(0, Vec::len);
+            let from = |start: usize| self.time_of(parcel.body.get(start..).unwrap_or_default());
+            // Where the newest record has no time to tell, all of them are asked.
+            let newest = from(self.newest_from).or_else(|| from(header));
+            parcel.last_at = newest.map_or(parcel.last_at, |at| parcel.last_at.max(at));
+        }
+        self.out.blocking_send(Ok(Fed::Parcel(parcel))).map_err(|_| Gone)
+    }
+
     fn add(&mut self, found: Found) -> Result<(), Gone> {
         self.seen += 1;
         if self.seen <= self.skip {
@@ -381,10 +400,8 @@ impl Reading {
         });
         // A document is whole in itself; two of them are none.
         let alone = matches!(sources::framing(self.recording.kind), sources::Framing::Whole { .. });
-        if (full || alone)
-            && let Some(parcel) = self.open.take()
-        {
-            self.out.blocking_send(Ok(Fed::Parcel(parcel))).map_err(|_| Gone)?;
+        if full || alone {
+            self.hand_over()?;
         }
         let parcel = self.open.get_or_insert_with(|| Parcel {
             first_at: found.at,
@@ -396,6 +413,7 @@ impl Reading {
             lines: Vec::new(),
         });
         parcel.last_at = parcel.last_at.max(found.at);
+        self.newest_from = parcel.body.len();
         parcel.body.extend_from_slice(&found.body);
         parcel.lines.push(found.line);
         Ok(())

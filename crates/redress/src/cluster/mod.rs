@@ -2,10 +2,12 @@
 
 pub(crate) mod alerts;
 pub(crate) mod backtest;
+pub(crate) mod bench;
 pub(crate) mod cases;
 pub(crate) mod dev;
 mod feed;
 mod follow;
+mod local;
 pub(crate) mod operate;
 pub(crate) mod replay;
 mod scratch;

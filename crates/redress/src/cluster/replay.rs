@@ -53,7 +53,7 @@ pub(crate) struct ReplayArgs {
 }
 
 /// How a recording is to be read.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub(crate) struct Shape {
     /// Its wire format, for example `x-v2`, `csv`, `bluesky-jetstream`
     #[arg(long = "as", value_name = "KIND")]
@@ -212,9 +212,13 @@ async fn tell(args: &ReplayArgs, name: scenario::Name, client: Client) -> anyhow
     };
     let bar = wire::progress(story.len() as u64);
     let moving = bar.clone();
-    let sent = feed::send(client, "scenario", feed::tell(story), pace, move |_: &Parcel, tally: &Tally| {
-        moving.set_position(tally.records)
-    })
+    let sent = feed::send(
+        client,
+        "scenario",
+        feed::tell(story.into_arrivals()),
+        pace,
+        move |_: &Parcel, tally: &Tally| moving.set_position(tally.records),
+    )
     .await;
     bar.finish_and_clear();
     sent

@@ -28,7 +28,7 @@ pub(crate) struct Peer {
 }
 
 /// How results are to be written.
-#[derive(Debug, Clone, Copy, Args)]
+#[derive(Debug, Clone, Copy, Default, Args)]
 pub(crate) struct Form {
     /// How results are written: a table on a terminal, else an object a line, when nothing is said
     #[arg(long, value_enum, global = true)]

@@ -6,10 +6,13 @@
 
 mod bodies;
 mod broken_guitar;
+mod crowd;
 mod texts;
 
 use clap::ValueEnum;
 use model::{BrandId, SourceKind, Timestamp};
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
 
 /// The scenarios that can be asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -64,6 +67,23 @@ pub(crate) struct Scenario {
     /// The brand the story is about.
     pub(crate) protagonist: BrandId,
     arrivals: Vec<Arrival>,
+}
+
+/// Talk about the brands of the stories that never ends: `per_second` posts a second from `starts_at` on, in time
+/// order, each with an id of its own; the same seed gives the same talk.
+pub(crate) fn talk(starts_at: Timestamp, per_second: f64, seed: u64) -> impl Iterator<Item = Arrival> {
+    let brands = crowd::brands();
+    let mut rng = StdRng::seed_from_u64(seed);
+    (0_u64..).map(move |number| {
+        let after_us = (number as f64 * 1e6 / per_second) as i64;
+        let at = Timestamp::from_micros(starts_at.as_micros() + after_us);
+        crowd::say(&mut rng, number * 2, at, &brands).arrival
+    })
+}
+
+/// Whom [`talk`] is about.
+pub(crate) fn talked_about() -> Vec<Brand> {
+    crowd::brands()
 }
 
 /// The seed used when none is given.

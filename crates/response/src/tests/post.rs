@@ -128,7 +128,7 @@ impl Post {
 
     /// The record of its verdict, on its mention's partition.
     pub(crate) fn outgoing(&self) -> Outgoing {
-        let classified = Classified::new(&self.event, self.verdict.clone(), self.event.ingested_at);
+        let classified = Classified::new(self.event.clone(), self.verdict.clone(), self.event.ingested_at);
         let message = contracts::classify::v1::VerdictEvent::from(&classified);
         let id = self.event.event_id.to_string();
         let partition = i32::from(self.event.mention_id.as_bytes()[0]) % PARTITIONS;

@@ -259,7 +259,7 @@ async fn feed_world(
         World::Story(story) => {
             people::play(&story, system)?;
             follower.expect(story.len() as u64);
-            feed::send(client, "scenario", feed::tell(*story), pace, watcher).await.map(Some)
+            feed::send(client, "scenario", feed::tell(story.into_arrivals()), pace, watcher).await.map(Some)
         }
         World::Recording(recording) => {
             let name = recording.path.display().to_string();

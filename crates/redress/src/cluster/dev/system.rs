@@ -1,6 +1,6 @@
 //! All services in one process: the embedded log, one SQLite file each, ports of their own on this machine.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,12 +18,15 @@ use store::{Migration, Store, StoreOptions};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::super::local::port;
+use super::super::scratch::Scratch;
+
 /// Partitions of every topic: enough to show that nothing depends on there being one.
 const PARTITIONS: i32 = 4;
 /// The embedded log lets old records go this often.
 const MAINTAIN_EVERY: Duration = Duration::from_secs(20);
 /// One process holds all services here: smaller batches and windows than in a cluster keep it small.
-const BATCH_RECORDS_MAX: usize = 4_000;
+const BATCH_RECORDS_MAX: usize = 1_000;
 const REPEATS_WINDOW: usize = 20_000;
 const REMEMBERED_MAX: usize = 60_000;
 /// Records of the log are kept this long in event time, unless a folder was named to keep everything in.
@@ -64,16 +67,6 @@ pub(super) struct System {
     services: Vec<JoinHandle<()>>,
     /// Removed at the end, when nobody named a folder.
     _scratch: Option<Scratch>,
-}
-
-/// A folder that is gone when this is dropped.
-struct Scratch(PathBuf);
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // Left-overs of a run that was killed are the system's temporary files anyway.
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
 }
 
 impl System {
@@ -233,8 +226,8 @@ fn folder(asked: Option<&Path>) -> anyhow::Result<(PathBuf, Option<Scratch>)> {
     let (dir, scratch) = match asked {
         Some(dir) => (dir.to_owned(), None),
         None => {
-            let dir = std::env::temp_dir().join(format!("redress-{}", std::process::id()));
-            (dir.clone(), Some(Scratch(dir)))
+            let scratch = Scratch::new("dev")?;
+            (scratch.path().to_owned(), Some(scratch))
         }
     };
     std::fs::create_dir_all(&dir).with_context(|| format!("cannot make the folder {}", dir.display()))?;
@@ -302,13 +295,4 @@ async fn maintain(log: Arc<EmbeddedLog>, parts: Parts) {
             tracing::warn!("{error:#}");
         }
     }
-}
-
-/// The usual port of a service, or any free one when somebody uses that; between this and its use somebody
-/// could take it, which the service then says.
-fn port(usual: u16) -> anyhow::Result<SocketAddr> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, usual))
-        .or_else(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
-        .context("no free port on this machine")?;
-    Ok(listener.local_addr()?)
 }

@@ -1,6 +1,3 @@
-//! The mark that pipelines are measured against: a bare transactional copy of one topic to another, with
-//! our settings and nothing else. Compare only figures of the same run: machines drift.
-
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -53,7 +50,7 @@ impl ProducerContext for Quiet {
     fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {}
 }
 
-/// Copies `records` records from one topic to the same partitions of another as group `group`, exactly
+/// The mark that pipelines are held against. Copies `records` records from one topic to the same partitions of another as group `group`, exactly
 /// once, committing every `commit_every`; key and value only. Both topics exist and have the same number
 /// of partitions; `from` holds at least that many records. Blocks.
 ///

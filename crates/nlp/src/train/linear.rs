@@ -102,20 +102,6 @@ impl Matrix {
         *self = wider;
     }
 
-    /// Adds one number per document, such as the score of another model, in a column of its own.
-    pub fn with_dense(&self, column: u32, values: &[f32]) -> Matrix {
-        let mut wider = Matrix { starts: vec![0], ..Matrix::default() };
-        for (document, value) in values.iter().enumerate() {
-            let range = self.starts[document]..self.starts[document + 1];
-            wider.columns.extend_from_slice(&self.columns[range.clone()]);
-            wider.values.extend_from_slice(&self.values[range]);
-            wider.columns.push(column);
-            wider.values.push(*value);
-            wider.starts.push(wider.columns.len());
-        }
-        wider
-    }
-
     /// Documents.
     pub fn len(&self) -> usize {
         self.starts.len() - 1

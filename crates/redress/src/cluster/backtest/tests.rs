@@ -126,9 +126,7 @@ impl World {
 /// Six posts an hour for a day; every hour one of them accuses.
 fn posts() -> Vec<(Timestamp, String)> {
     let text = |n: i64| match n % 6 {
-        3 => {
-            "Acme your charger exploded and burned my son, he is in hospital because of your negligence. I will sue you"
-        }
+        3 => "Acme your charger burned my son and you refuse to answer. Unacceptable, I will sue you",
         1 => "the acme app is really nice today",
         _ => "waiting for my acme parcel, any news?",
     };

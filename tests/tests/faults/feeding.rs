@@ -30,7 +30,7 @@ const COMPLAINTS: [&str; 4] = [
     "acme has ignored my refund for six weeks, nobody answers, this is a disgrace",
     "acme broke my parcel and now blames me. you are liars and I will sue you",
     "the acme app is down again, I cannot pay, unacceptable",
-    "acme stole my money and their staff laughed at me, never again, shame on you acme",
+    "acme your charger burned my son and you refuse to answer. Unacceptable, you are responsible, my lawyer will sue you",
 ];
 
 /// The ids of all mentions acknowledged.

@@ -111,8 +111,8 @@ fn story(rng: &mut StdRng, seed: u64, starts_at: Timestamp) -> Vec<Arrival> {
     let song = say(
         9_000_003,
         &marek,
-        "Borealis Air broke my guitar, sent me away at the desk and has ignored me ever \
-        since. You are to blame and you do not even answer. So I wrote a song about it. Please share: \
+        "Borealis Air broke my guitar and refuses to pay for it. I have been ignored for \
+        hours, nobody answers. You are to blame, this is unacceptable. So I wrote a song about it. Please share: \
         https://song.example/borealis-breaks-guitars",
         None,
         false,

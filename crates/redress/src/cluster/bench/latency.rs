@@ -278,7 +278,7 @@ mod tests {
     use super::*;
 
     fn keys(names: &[&'static str]) -> impl Iterator<Item = Bytes> {
-        names.to_vec().into_iter().map(|name| Bytes::from_static(name.as_bytes()))
+        names.iter().copied().map(|name| Bytes::from_static(name.as_bytes()))
     }
 
     #[test]

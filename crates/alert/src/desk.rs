@@ -136,6 +136,9 @@ impl Desk {
             self.happens(tx, *id, What::Forget(forgotten.clone()), now).await?;
             tables::erase::erase(tx, *id, forgotten).await?;
         }
+        if !showing.is_empty() {
+            tables::erase::erase_answers(tx, forgotten).await?;
+        }
         Ok(showing.len())
     }
 

@@ -104,7 +104,7 @@ impl SubjectState {
     ///
     /// With a million subjects nearly all of [`observe`]'s time is waiting for memory, one subject
     /// after the other. Touching the states of a batch first lets those waits overlap: half as many
-    /// again per second where states lie in one vector. In a map the look-up costs more than it saves.
+    /// again per second where states lie in one vector. In a map the look-up has done that waiting already.
     pub fn touch(&self) -> u32 {
         self.window.touch() ^ self.pulse.touch() ^ self.last_s
     }

@@ -128,11 +128,17 @@ pub struct SevereConfig {
     pub probability: f32,
     /// How sure (0..1) it must be that it is a complaint at all.
     pub complaint: f32,
+    /// Seconds after a page in which further ones about the same brand and topic join it, also when it was over in
+    /// between: they are on the list and with the care team, and call nobody until there are clearly more. 0: each
+    /// return calls.
+    pub joins_for_s: u32,
+    /// Clearly more is `paging.growth` times what people know, and at least so many more.
+    pub step_min: u32,
 }
 
 impl Default for SevereConfig {
     fn default() -> Self {
-        Self { level: 4, probability: 0.5, complaint: 0.8 }
+        Self { level: 4, probability: 0.5, complaint: 0.8, joins_for_s: 24 * 3_600, step_min: 4 }
     }
 }
 
@@ -405,12 +411,18 @@ impl Config {
                 *rule = RulePolicy { urgency: *urgency, page_from: rule.page_from, ..*rule };
             }
         }
-        let quiet = |rule: &mut RulePolicy| {
-            if rule.trigger == Trigger::SpreadingThread {
-                rule.quiet_for_ms = rule.quiet_for_ms.map(|ms| ms.max(self.threads.quiet_s * 1_000));
+        for rule in policy.rules.values_mut() {
+            match rule.trigger {
+                Trigger::SpreadingThread => {
+                    rule.quiet_for_ms = rule.quiet_for_ms.map(|ms| ms.max(self.threads.quiet_s * 1_000));
+                }
+                Trigger::SevereComplaint => {
+                    rule.joins_for_ms = millis(self.severe.joins_for_s);
+                    rule.step_min = self.severe.step_min.into();
+                }
+                Trigger::RisingSubject | Trigger::SilentSource => {}
             }
-        };
-        policy.rules.values_mut().for_each(quiet);
+        }
         policy
     }
 

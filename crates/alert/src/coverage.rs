@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 
 use contracts::ingest::v1::{self as wire, CoverageState};
 
-/// Event seconds over which the weight of a source fades, so that sources that were moved away from do not
-/// count for ever.
-const MEMORY_S: f64 = 3.0 * 86_400.0;
+/// Seconds over which the weight of a source fades, so that sources that were moved away from do not count
+/// for ever.
+pub(crate) const MEMORY_S: f64 = 3.0 * 86_400.0;
 /// Most sources remembered, and most of one brand; the lightest leave first.
 const SOURCES_MAX: usize = 1_000;
 const SOURCES_OF_BRAND_MAX: usize = 64;
@@ -18,6 +18,11 @@ const SOURCES_OF_BRAND_MAX: usize = 64;
 const HOLES_MAX: usize = 32;
 /// A stretch shorter than this, in event seconds, is no hole.
 const HOLE_S: i64 = 60;
+
+/// Does what is said now come through such a source as it is said?
+pub(crate) const fn is_heard(state: CoverageState) -> bool {
+    !matches!(state, CoverageState::Gap | CoverageState::CatchingUp)
+}
 
 /// What is known of the sources on one partition.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -79,7 +84,7 @@ impl Source {
     }
 
     const fn is_heard(&self) -> bool {
-        !matches!(self.state, CoverageState::Gap | CoverageState::CatchingUp)
+        is_heard(self.state)
     }
 }
 

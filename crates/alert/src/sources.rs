@@ -10,6 +10,7 @@ use store::due::{self, Due};
 use store::{Store, Tx};
 
 use crate::config::SourcesConfig;
+use crate::coverage::{MEMORY_S, is_heard};
 use crate::desk::Desk;
 use crate::store::{self as tables, SERVICE, TableError};
 
@@ -21,8 +22,7 @@ const EXPECTED_MS: i64 = 7 * 86_400_000;
 /// milliseconds.
 const LOOK_AGAIN_MS: i64 = 60_000;
 const BEHIND_MS: i64 = 3_600_000;
-/// Over which what was heard fades, in milliseconds, and how often it is written.
-const MEMORY_MS: f64 = 3.0 * 86_400_000.0;
+/// What was heard is written so often, in milliseconds.
 const WRITE_EVERY_MS: i64 = 600_000;
 /// Pairs of brand and connector counted between two writes; further ones wait for room.
 const PAIRS_MAX: usize = 10_000;
@@ -46,10 +46,7 @@ impl Source {
     fn after(before: Option<&Self>, said: &Coverage) -> Self {
         let since = Timestamp::from_micros(said.since_us);
         let before = before.and_then(|before| before.silent_since);
-        let silent_since = match said.state() {
-            CoverageState::Gap | CoverageState::CatchingUp => before.or(Some(since)),
-            CoverageState::Live | CoverageState::Ended | CoverageState::Unspecified => None,
-        };
+        let silent_since = if is_heard(said.state()) { None } else { before.or(Some(since)) };
         Self {
             connector: said.connector.clone(),
             state: said.state(),
@@ -61,7 +58,7 @@ impl Source {
     }
 
     const fn is_heard(&self) -> bool {
-        !matches!(self.state, CoverageState::Gap | CoverageState::CatchingUp)
+        is_heard(self.state)
     }
 }
 
@@ -321,7 +318,7 @@ impl Heard {
         for ((brand, connector), count) in &self.pairs {
             if count.is_due(now) {
                 let passed_ms = count.written.map_or(0, |at| now.millis_since(at).max(0));
-                let kept = (-(passed_ms as f64) / MEMORY_MS).exp();
+                let kept = (-(passed_ms as f64) / 1_000.0 / MEMORY_S).exp();
                 tables::sources::hear(tx, brand, connector, count.posts as f64, kept, now).await?;
             }
         }

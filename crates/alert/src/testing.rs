@@ -7,17 +7,16 @@ use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, StatusCode};
-use bus::{EmbeddedLog, Log, Outgoing, Partition, Position, Received, Topic, TopicPlan};
+use bus::{Log, Outgoing, Partition, Position, Received, Topic};
 use contracts::alert::v1::alert_service_client::AlertServiceClient;
 use contracts::classify::v1::{Severity, TopicScore, Verdict, VerdictEvent};
 use contracts::envelope;
 use contracts::ingest::v1::{Author, Engagement, Mention, MentionEvent, MentionOp, Source};
 use model::{MentionId, SourceKind, Timestamp};
 use paging::Secret as SigningSecret;
-use runtime::admin::Health;
 use runtime::net::Link;
 use runtime::process::Parts;
-use runtime::{Account, Clock as _, Net, Secret, Shutdown};
+use runtime::{Clock as _, Secret};
 use store::{Store, StoreOptions};
 use testkit::clock::ManualClock;
 use tokio::task::JoinHandle;
@@ -256,18 +255,6 @@ impl World {
     }
 
     async fn over(store: Store, dir: tempfile::TempDir) -> Self {
-        let log = EmbeddedLog::in_memory().unwrap();
-        let plan: Vec<TopicPlan> = Topic::ALL
-            .into_iter()
-            .map(|topic| TopicPlan {
-                topic,
-                partitions: PARTITIONS,
-                replication: 1,
-                cleanup: topic.cleanup(),
-                retention_ms: topic.retention_ms(),
-            })
-            .collect();
-        log.topics(&plan, true).await.unwrap();
         let clock = ManualClock::starting("2026-01-02T12:00:00Z");
         store::migrate(&store, SERVICE, MIGRATIONS, clock.now()).await.unwrap();
         let (receiver, address) = Receiver::start().await;
@@ -280,7 +267,8 @@ impl World {
         };
         let config =
             Config { destinations: BTreeMap::from([("hook".to_owned(), hook)]), ..Config::default() };
-        Self { log: Arc::new(log), store, clock: Arc::new(clock), receiver, config, _dir: dir }
+        let log = testkit::log::in_memory(PARTITIONS).await;
+        Self { log, store, clock: Arc::new(clock), receiver, config, _dir: dir }
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -288,13 +276,7 @@ impl World {
     }
 
     pub(crate) async fn start(&self) -> Running {
-        let parts = Parts {
-            clock: self.clock.clone(),
-            shutdown: Shutdown::immediate(),
-            health: Health::new(),
-            account: Account::new(),
-            net: Net::default(),
-        };
+        let parts = Parts::alone(self.clock.clone());
         let listener = parts.net.bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
         let address = listener.local_addr().unwrap();
         let deps = Deps {
@@ -335,19 +317,7 @@ impl World {
 
     /// All records of a topic, in order per partition.
     pub(crate) async fn records(&self, topic: Topic) -> Vec<Received> {
-        let reader = self.log.reader().unwrap();
-        let mut all = Vec::new();
-        for number in 0..PARTITIONS {
-            let partition = Partition { topic, number };
-            let marks = reader.watermarks(partition).await.unwrap();
-            let mut from = marks.low;
-            while from < marks.high {
-                let scanned = reader.scan(partition, from, marks.high, 10_000).await.unwrap();
-                from = scanned.next;
-                all.extend(scanned.records);
-            }
-        }
-        all
+        testkit::log::records(&*self.log, topic).await
     }
 }
 

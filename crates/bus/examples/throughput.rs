@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use bus::{
-    BatchToken, Cleanup, EmbeddedLog, EmbeddedSettings, Headers, KafkaLog, KafkaSettings, Log, Outgoing,
-    Partition, Record, StepSettings, Topic, TopicPlan,
+    BatchToken, EmbeddedLog, EmbeddedSettings, Headers, KafkaLog, KafkaSettings, Log, Outgoing, Partition,
+    Record, StepSettings, Topic, TopicPlan,
 };
 use bytes::Bytes;
 use model::Timestamp;
@@ -73,13 +73,7 @@ fn post(number: u64) -> Outgoing {
 }
 
 async fn fill(log: &dyn Log, records: u64) -> Result<f64, bus::BusError> {
-    let planned = |topic| TopicPlan {
-        topic,
-        partitions: PARTITIONS,
-        replication: 1,
-        cleanup: Cleanup::Delete,
-        retention_ms: 86_400_000,
-    };
+    let planned = |topic| TopicPlan { retention_ms: 86_400_000, ..TopicPlan::of(topic, PARTITIONS) };
     log.topics(&[Topic::Mentions, Topic::Verdicts, Topic::Raw].map(planned), true).await?;
     let publisher = log.publisher()?;
     let mut took = Duration::ZERO;

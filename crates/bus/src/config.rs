@@ -192,13 +192,7 @@ impl LogConfig {
     pub fn plan(&self) -> Vec<TopicPlan> {
         Topic::ALL
             .into_iter()
-            .map(|topic| TopicPlan {
-                topic,
-                partitions: self.partitions,
-                replication: self.replication,
-                cleanup: topic.cleanup(),
-                retention_ms: topic.retention_ms(),
-            })
+            .map(|topic| TopicPlan { replication: self.replication, ..TopicPlan::of(topic, self.partitions) })
             .collect()
     }
 }

@@ -50,6 +50,19 @@ pub struct TopicPlan {
     pub retention_ms: i64,
 }
 
+impl TopicPlan {
+    /// One copy of the topic, kept as the topic says.
+    pub const fn of(topic: Topic, partitions: i32) -> Self {
+        Self {
+            topic,
+            partitions,
+            replication: 1,
+            cleanup: topic.cleanup(),
+            retention_ms: topic.retention_ms(),
+        }
+    }
+}
+
 const DAY_MS: i64 = 86_400_000;
 
 impl Topic {

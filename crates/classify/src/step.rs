@@ -96,16 +96,17 @@ pub(crate) fn begin(
             claimed_language: mention.languages_claimed.first().map(String::as_str),
         };
         let understood = reader.look(scratch, &text, hint, why);
-        Some((text, understood))
+        let looks_again = has_second_stage && !understood.found.sure;
+        Some((understood, looks_again.then(|| text.into_owned())))
     });
     match read {
-        None => Begun::Wordless(end(received, &event, None, now)),
-        Some((text, understood)) if has_second_stage && !understood.found.sure => {
-            let (received, text) = (received.clone(), text.into_owned());
+        None => Begun::Wordless(end(received, event, None, now)),
+        Some((understood, Some(text))) => {
+            let received = received.clone();
             Begun::Unsure(Box::new(Unsure { received, event, text, understood, looked_again: None }))
         }
-        Some((_, understood)) => {
-            Begun::Understood(end(received, &event, Some(reader.verdict(understood)), now))
+        Some((understood, None)) => {
+            Begun::Understood(end(received, event, Some(reader.verdict(understood)), now))
         }
     }
 }
@@ -116,15 +117,15 @@ impl Unsure {
         if let Some(version) = self.looked_again {
             verdict.model_version = format!("{}+second:{version}", verdict.model_version);
         }
-        end(&self.received, &self.event, Some(verdict), now)
+        end(&self.received, self.event, Some(verdict), now)
     }
 }
 
 /// The verdict event of a mention, ready to be written.
-fn end(received: &Received, event: &MentionEvent, verdict: Option<Verdict>, now: Timestamp) -> Answer {
-    let id = event.event_id.as_uuid().as_u128();
-    let message = VerdictEvent::from(Classified::new(event.clone(), verdict, now));
-    let sealed = envelope::seal(&event.event_id.to_string(), SOURCE, now, &message);
+fn end(received: &Received, event: MentionEvent, verdict: Option<Verdict>, now: Timestamp) -> Answer {
+    let (event_id, key) = (event.event_id, contracts::id(event.mention_id.as_bytes()));
+    let message = VerdictEvent::from(Classified::new(event, verdict, now));
+    let sealed = envelope::seal(&event_id.to_string(), SOURCE, now, &message);
     let mut headers = Headers::with_capacity(sealed.headers.len() + CARRIED.len());
     for (name, value) in sealed.headers {
         headers.push(name, value);
@@ -134,17 +135,13 @@ fn end(received: &Received, event: &MentionEvent, verdict: Option<Verdict>, now:
             headers.push(name, value.clone());
         }
     }
-    let record = Record {
-        key: contracts::id(event.mention_id.as_bytes()),
-        value: Some(sealed.value),
-        headers,
-        at: received.record.at,
-    };
+    let record = Record { key, value: Some(sealed.value), headers, at: received.record.at };
     if let Err(reason) = record.check_size() {
         return refuse(received, reason, "its verdict is larger than a record may be", now);
     }
     let partition = Some(received.position.partition.number);
-    Answer::Verdict { id, verdict: Outgoing { topic: Topic::Verdicts, partition, record } }
+    let verdict = Outgoing { topic: Topic::Verdicts, partition, record };
+    Answer::Verdict { id: event_id.as_uuid().as_u128(), verdict }
 }
 
 fn refuse(received: &Received, reason: &'static str, detail: &str, now: Timestamp) -> Answer {

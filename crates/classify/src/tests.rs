@@ -5,17 +5,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bus::{
-    EmbeddedLog, KafkaLog, KafkaSettings, Log, Outgoing, Partition, Received, Record, Topic, TopicPlan,
-};
+use bus::{KafkaLog, KafkaSettings, Log, Outgoing, Received, Record, Topic};
 use contracts::classify::v1::classify_service_client::ClassifyServiceClient;
 use contracts::classify::v1::{ClassifyRequest, CorrectRequest, Feedback};
 use contracts::ingest::v1::CoverageState;
 use model::{MentionEvent, Outcome, Timestamp};
-use runtime::admin::Health;
 use runtime::process::Parts;
 use runtime::{Account, Clock as _, Net, RealClock, Shutdown};
 use testkit::clock::ManualClock;
+use testkit::log::{in_memory, records, with_topics};
 use tokio::task::JoinHandle;
 
 use crate::step::verdict_id;
@@ -26,25 +24,6 @@ const PARTITIONS: i32 = 3;
 /// The longest a test waits for something that must come.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-async fn empty_log() -> Arc<dyn Log> {
-    with_topics(Arc::new(EmbeddedLog::in_memory().unwrap())).await
-}
-
-async fn with_topics(log: Arc<dyn Log>) -> Arc<dyn Log> {
-    let plan: Vec<TopicPlan> = Topic::ALL
-        .into_iter()
-        .map(|topic| TopicPlan {
-            topic,
-            partitions: PARTITIONS,
-            replication: 1,
-            cleanup: topic.cleanup(),
-            retention_ms: topic.retention_ms(),
-        })
-        .collect();
-    log.topics(&plan, true).await.unwrap();
-    log
-}
-
 struct Running {
     parts: Parts,
     address: SocketAddr,
@@ -52,13 +31,7 @@ struct Running {
 }
 
 async fn start(log: &Arc<dyn Log>, config: Config) -> Running {
-    let parts = Parts {
-        clock: Arc::new(ManualClock::at(Timestamp::from_seconds(1_800_000_000))),
-        shutdown: Shutdown::immediate(),
-        health: Health::new(),
-        account: Account::new(),
-        net: Net::default(),
-    };
+    let parts = Parts::alone(Arc::new(ManualClock::at(Timestamp::from_seconds(1_800_000_000))));
     let listener = parts.net.bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
     let address = listener.local_addr().unwrap();
     let engine = engine::Engine::new(&config).unwrap();
@@ -101,27 +74,11 @@ async fn say_coverage(log: &Arc<dyn Log>, number: i32) {
     }
 }
 
-async fn all(log: &Arc<dyn Log>, topic: Topic) -> Vec<Received> {
-    let reader = log.reader().unwrap();
-    let mut found = Vec::new();
-    for number in 0..PARTITIONS {
-        let partition = Partition { topic, number };
-        let marks = reader.watermarks(partition).await.unwrap();
-        let mut from = marks.low;
-        while from < marks.high {
-            let part = reader.scan(partition, from, marks.high, 1_000).await.unwrap();
-            from = part.next;
-            found.extend(part.records);
-        }
-    }
-    found
-}
-
 /// Waits until `topic` holds `count` records, and returns them.
 async fn at_least(log: &Arc<dyn Log>, topic: Topic, count: usize) -> Vec<Received> {
     let look = async {
         loop {
-            let found = all(log, topic).await;
+            let found = records(&**log, topic).await;
             if found.len() >= count {
                 return found;
             }
@@ -139,14 +96,14 @@ fn posts(count: usize) -> Vec<MentionEvent> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_mention_gets_one_verdict_across_repeats_and_restarts() {
-    one_verdict_each(empty_log().await).await;
+    one_verdict_each(in_memory(PARTITIONS).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_mention_gets_one_verdict_on_kafka_too() {
     let Some(kafka) = testkit::kafka::shared().await else { return };
     let settings = KafkaSettings::new(kafka.brokers(), kafka.prefix());
-    one_verdict_each(with_topics(Arc::new(KafkaLog::connect(settings).unwrap())).await).await;
+    one_verdict_each(with_topics(Arc::new(KafkaLog::connect(settings).unwrap()), PARTITIONS).await).await;
 }
 
 async fn one_verdict_each(log: Arc<dyn Log>) {
@@ -172,7 +129,7 @@ async fn one_verdict_each(log: Arc<dyn Log>) {
     }
     let mut seen = BTreeMap::<u128, usize>::new();
     let mut coverage = Vec::new();
-    for record in all(&log, Topic::Verdicts).await {
+    for record in records(&*log, Topic::Verdicts).await {
         match verdict_id(&record) {
             Some(id) => *seen.entry(id).or_default() += 1,
             None => coverage.push((record.position.partition.number, record.record.key)),
@@ -186,7 +143,7 @@ async fn one_verdict_each(log: Arc<dyn Log>) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn poison_record_goes_to_the_dead_letters_and_the_rest_goes_on() {
-    let log = empty_log().await;
+    let log = in_memory(PARTITIONS).await;
     let mut batch: Vec<_> = posts(3).iter().map(|e| outgoing(0, e)).collect();
     batch[1].record = Record { value: Some("no protobuf".into()), ..batch[1].record.clone() };
     log.publisher().unwrap().publish(batch).await.unwrap();
@@ -201,7 +158,7 @@ async fn poison_record_goes_to_the_dead_letters_and_the_rest_goes_on() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn member_whose_place_was_taken_ends() {
-    let log = empty_log().await;
+    let log = in_memory(PARTITIONS).await;
     let first = start(&log, Config::default()).await;
     publish(&log, &posts(10)).await;
     at_least(&log, Topic::Verdicts, 10).await;
@@ -212,12 +169,12 @@ async fn member_whose_place_was_taken_ends() {
     assert!(ended.is_err(), "the older member must stop");
     at_least(&log, Topic::Verdicts, 20).await;
     second.stop().await;
-    assert_eq!(all(&log, Topic::Verdicts).await.len(), 20);
+    assert_eq!(records(&*log, Topic::Verdicts).await.len(), 20);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn other_services_get_the_same_understanding_and_can_correct_it() {
-    let log = empty_log().await;
+    let log = in_memory(PARTITIONS).await;
     let running = start(&log, Config::default()).await;
     let link = Net::default().channel(&format!("http://{}", running.address)).unwrap();
     let mut client = ClassifyServiceClient::new(link);

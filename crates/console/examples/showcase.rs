@@ -8,9 +8,8 @@ mod fake;
 use std::sync::Arc;
 
 use console::ConsoleConfig;
-use runtime::admin::Health;
 use runtime::process::Parts;
-use runtime::{Account, Clock as _, Net, NetConfig, RealClock, Shutdown};
+use runtime::{Clock as _, RealClock, Shutdown};
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -28,12 +27,6 @@ async fn main() -> anyhow::Result<()> {
         ..ConsoleConfig::default()
     };
     println!("http://{listen}/ until Ctrl-C");
-    let parts = Parts {
-        clock: Arc::new(RealClock),
-        shutdown,
-        health: Health::new(),
-        account: Account::new(),
-        net: Net::new(NetConfig::default())?,
-    };
+    let parts = Parts { shutdown, ..Parts::alone(Arc::new(RealClock)) };
     console::run(config, parts).await
 }

@@ -15,9 +15,8 @@ use futures::StreamExt as _;
 use model::Timestamp;
 use reqwest::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, COOKIE, LOCATION, SET_COOKIE};
 use reqwest::{Client, Response, StatusCode};
-use runtime::admin::Health;
 use runtime::process::Parts;
-use runtime::{Account, Net, NetConfig, Shutdown};
+use runtime::{Net, NetConfig, Shutdown};
 use testkit::clock::ManualClock;
 
 const NOW: &str = "2026-11-22T03:14:00Z";
@@ -51,13 +50,8 @@ impl Desk {
         };
         let listener = net.bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
-        let parts = Parts {
-            clock: Arc::new(ManualClock::starting(NOW)),
-            shutdown: shutdown.clone(),
-            health: Health::new(),
-            account: Account::new(),
-            net: net.clone(),
-        };
+        let clock = Arc::new(ManualClock::starting(NOW));
+        let parts = Parts { shutdown: shutdown.clone(), net: net.clone(), ..Parts::alone(clock) };
         let console = tokio::spawn(console::serve(listener, config, parts));
         let client = net.http_client(Duration::from_secs(30)).unwrap();
         Self { world, base, client, shutdown, console }

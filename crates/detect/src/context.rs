@@ -30,7 +30,7 @@ pub struct ThreadPrior {
 pub struct Prior {
     /// Weighted complaints per second of a typical subject.
     pub level_per_s: f32,
-    /// The shape of the day.
+    /// The shape of the week.
     pub rhythm: Rhythm,
     /// Seconds of own observation that the prior is worth.
     pub trust_s: f32,
@@ -44,24 +44,25 @@ impl Prior {
     ///
     /// The result depends on the subjects, not on their order beyond rounding; pass them in a fixed order.
     pub fn pool<'a>(subjects: impl IntoIterator<Item = &'a SubjectState>) -> Self {
-        let (mut days, mut log_level, mut hours, mut events) = (0.0f64, 0.0f64, [0.0f64; 24], 0.0f64);
+        let (mut days, mut log_level, mut events) = (0.0f64, 0.0f64, 0.0f64);
+        let (mut hours, mut weekdays) = ([0.0f64; 24], [0.0f64; 7]);
         for subject in subjects {
             let (level, rhythm, age_days) = subject.lesson();
             days += f64::from(age_days);
             log_level += f64::from(age_days) * f64::from(level.max(1e-9)).ln();
             let weight = f64::from(age_days) * f64::from(level.max(1e-9));
             events += weight;
-            hours
-                .iter_mut()
-                .zip(rhythm.factors())
-                .for_each(|(sum, factor)| *sum += weight * f64::from(factor));
+            let shape = rhythm.factors().into_iter().chain(rhythm.weekdays());
+            let sums = hours.iter_mut().chain(&mut weekdays);
+            sums.zip(shape).for_each(|(sum, factor)| *sum += weight * f64::from(factor));
         }
         if days <= 0.0 {
             return Self::NONE;
         }
         Self {
             level_per_s: (log_level / days).exp() as f32,
-            rhythm: Rhythm::from_factors(hours.map(|sum| (sum / events) as f32)),
+            rhythm: Rhythm::from_factors(hours.map(|sum| (sum / events) as f32))
+                .with_weekdays(weekdays.map(|sum| (sum / events) as f32)),
             trust_s: (days * 8640.0).clamp(3600.0, 86_400.0) as f32,
         }
     }

@@ -1,23 +1,25 @@
 //! The heart of detection: one key's level, rhythm, branches and tail, moved along in event time.
 
-use crate::{rhythm::Rhythm, tail::Tail, tuning::Tuning};
+use crate::{rhythm::Rhythm, subject::ROW_S, tail::Tail, tuning::Tuning};
 
 /// Number of branches: sudden, building, slow.
 pub(crate) const BRANCHES: usize = 3;
 
-/// The branch that sums evidence up instead of looking at a window.
-const SLOW: usize = 2;
+/// Those that look at a window; the last one, slow, sums evidence up instead.
+const WINDOWS: usize = 2;
 
-/// One comparison of what came with what was expected.
+/// A window's count beside what was expected in it: the sudden and the building branch.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Branch {
-    /// Windowed count; in the slow branch the sum of evidence.
+    /// Windowed count.
     seen: f32,
-    /// Windowed expectation, decayed alike; unused in the slow branch.
+    /// Windowed expectation, decayed alike.
     expected: f32,
-    /// Running variance of the stabilised residual.
-    variance: f32,
 }
+
+/// The sum of evidence: the slow branch.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Evidence(f32);
 
 impl Branch {
     /// An exponential window over what came and one over what was expected; answers how far they are apart.
@@ -34,16 +36,26 @@ impl Branch {
         self.expected = self.expected * keep + expected * if stretch.is_idle() { spread } else { 1.0 };
         stable(self.seen, tuning) - stable(self.expected, tuning)
     }
+}
 
+impl Evidence {
     /// The sum of evidence for twice the usual rate, never below none (CUSUM: Page 1954, with the
     /// likelihood ratio of Poisson counts), slowly forgotten so that a huge burst does not stay for days.
-    fn sum_up(&mut self, count: f32, expected: f32, stretch: &Stretch, tau: f32, tuning: &Tuning) -> f32 {
+    fn sum_up(
+        &mut self,
+        count: f32,
+        expected_per_s: f32,
+        stretch: &Stretch,
+        tau: f32,
+        tuning: &Tuning,
+    ) -> f32 {
+        let expected = expected_per_s * stretch.observed_s;
         let keep = (-(stretch.observed_s + stretch.missing_s) / tau).exp();
-        let (kept, up) = (self.seen * keep, count * std::f32::consts::LN_2);
+        let (kept, up) = (self.0 * keep, count * std::f32::consts::LN_2);
         // What ends an idle stretch came at its end, after the silence.
-        self.seen =
+        self.0 =
             if stretch.is_idle() { (kept - expected).max(0.0) + up } else { (kept + up - expected).max(0.0) };
-        stable(self.seen, tuning) - stable(0.0, tuning)
+        stable(self.0 / steadiness(expected_per_s), tuning) - stable(0.0, tuning)
     }
 }
 
@@ -66,7 +78,10 @@ pub(crate) struct Pulse {
     /// Observed seconds so far, saturating at the memory of the level.
     age_s: f32,
     rhythm: Rhythm,
-    branches: [Branch; BRANCHES],
+    windows: [Branch; WINDOWS],
+    evidence: Evidence,
+    /// Running variances of the branches' stabilised residuals.
+    variance: [f32; BRANCHES],
     tail: Tail,
 }
 
@@ -97,8 +112,15 @@ impl Stretch {
 impl Pulse {
     /// A key nobody has seen: `level` events per second from the prior, believed for `trust_s` seconds.
     pub(crate) fn new(level: f32, trust_s: f32, rhythm: Rhythm, tuning: &Tuning) -> Self {
-        let branch = Branch { seen: 0.0, expected: 0.0, variance: 1.0 };
-        Self { level, age_s: trust_s, rhythm, branches: [branch; BRANCHES], tail: Tail::new(tuning) }
+        Self {
+            level,
+            age_s: trust_s,
+            rhythm,
+            windows: [Branch::default(); WINDOWS],
+            evidence: Evidence::default(),
+            variance: [1.0; BRANCHES],
+            tail: Tail::new(tuning),
+        }
     }
 
     /// Takes `count` events in the stretch and answers how surprising the key is now.
@@ -108,17 +130,15 @@ impl Pulse {
         let expected = expected_per_s * stretch.observed_s;
         let mut best = Beat { expected_per_s, ..Beat::default() };
         let mut score = f32::NEG_INFINITY;
-        let mut residuals = [0.0; BRANCHES];
-        for (index, branch) in self.branches.iter_mut().enumerate() {
-            let tau = tuning.branch_tau_s[index];
-            let residual = if index == SLOW {
-                branch.sum_up(count, expected, stretch, tau, tuning)
-            } else {
-                branch.compare(count, expected, stretch, tau, tuning)
-            };
-            residuals[index] = residual;
-            let deviation = branch.variance.sqrt().max(tuning.spread_floor);
-            let this = residual / deviation * tuning.branch_weight[index];
+        let [sudden_tau, building_tau, slow_tau] = tuning.branch_tau_s;
+        let [sudden, building] = &mut self.windows;
+        let residuals = [
+            sudden.compare(count, expected, stretch, sudden_tau, tuning),
+            building.compare(count, expected, stretch, building_tau, tuning),
+            self.evidence.sum_up(count, expected_per_s, stretch, slow_tau, tuning),
+        ];
+        for (index, (residual, variance)) in residuals.iter().zip(self.variance).enumerate() {
+            let this = residual / variance.sqrt().max(tuning.spread_floor) * tuning.branch_weight[index];
             if this > score {
                 score = this;
                 best.branch = index as u8;
@@ -134,7 +154,7 @@ impl Pulse {
     /// The level without what the last minutes taught: a young key's level is soon made of the very
     /// rise that it is to be compared with.
     fn level_before_window(&self, tuning: &Tuning) -> f32 {
-        let window = &self.branches[0];
+        let window = &self.windows[0];
         let memory_s = self.age_s.min(tuning.level_days * DAY_S).max(1.0);
         let taught = (window.seen - window.expected).max(0.0) / memory_s;
         // What was bounded or frozen taught less than that.
@@ -150,13 +170,13 @@ impl Pulse {
     pub(crate) fn usual(&self, expected: f32, tuning: &Tuning) -> (f32, f32) {
         let middle = stable(expected, tuning);
         // The sudden branch's spread is that of about such a stretch; never less than Poisson's.
-        let reach = 1.645 * self.branches[0].variance.sqrt().max(1.0);
+        let reach = 1.645 * self.variance[0].sqrt().max(1.0);
         (unstable(middle - reach, tuning).floor(), unstable(middle + reach, tuning).ceil())
     }
 
     /// See [`crate::SubjectState::touch`].
     pub(crate) fn touch(&self) -> u32 {
-        self.level.to_bits() ^ self.branches[1].seen.to_bits() ^ self.tail.touch()
+        self.level.to_bits() ^ self.windows[1].seen.to_bits() ^ self.tail.touch()
     }
 
     /// What this key knows that a young one may borrow: level per second, rhythm, days of evidence.
@@ -179,18 +199,18 @@ impl Pulse {
         // The first spread, that of Poisson counts, is believed for hours: else a rise of a young key
         // becomes its usual spread while it rises.
         let rate = (observed / (self.age_s.clamp(SPREAD_TRUST_S, memory) + observed)).min(1.0);
-        for (branch, residual) in self.branches.iter_mut().zip(residuals) {
+        for (variance, residual) in self.variance.iter_mut().zip(residuals) {
             let bound = tuning.spread_clip
                 * tuning.spread_clip
-                * branch.variance.max(tuning.spread_floor * tuning.spread_floor);
-            branch.variance += rate * ((residual * residual).min(bound) - branch.variance);
+                * variance.max(tuning.spread_floor * tuning.spread_floor);
+            *variance += rate * ((residual * residual).min(bound) - *variance);
         }
         self.age_s = (self.age_s + observed).min(tuning.spread_days.max(tuning.level_days) * DAY_S);
         if !stretch.learn || surprise > tuning.freeze_surprise {
             return;
         }
         // Bounded by the window, not by the row: a tally's row may be a single second.
-        let window = &self.branches[0];
+        let window = &self.windows[0];
         let bound = tuning.level_clip * (window.expected + window.expected.sqrt() + 1.0);
         let bounded = if self.age_s > DAY_S / 4.0 { count * (bound / window.seen.max(bound)) } else { count };
         let memory = self.age_s.min(tuning.level_days * DAY_S).max(1.0);
@@ -202,26 +222,41 @@ impl Pulse {
         out.f32(self.level);
         out.f32(self.age_s);
         self.rhythm.words(out);
-        for branch in self.branches {
-            [branch.seen, branch.expected, branch.variance].into_iter().for_each(|value| out.f32(value));
+        for window in self.windows {
+            out.f32(window.seen);
+            out.f32(window.expected);
         }
+        out.f32(self.evidence.0);
+        self.variance.iter().for_each(|value| out.f32(*value));
         self.tail.words(out);
     }
 
     pub(crate) fn from_words(input: &mut crate::snapshot::Reader<'_>) -> Option<Self> {
         let (level, age_s) = (input.f32()?, input.f32()?);
         let rhythm = Rhythm::from_words(input)?;
-        let mut branches = [Branch::default(); BRANCHES];
-        for branch in &mut branches {
-            *branch = Branch { seen: input.f32()?, expected: input.f32()?, variance: input.f32()? };
+        let mut windows = [Branch::default(); WINDOWS];
+        for window in &mut windows {
+            *window = Branch { seen: input.f32()?, expected: input.f32()? };
         }
-        Some(Self { level, age_s, rhythm, branches, tail: Tail::from_words(input)? })
+        let evidence = Evidence(input.f32()?);
+        let mut variance = [0.0; BRANCHES];
+        for value in &mut variance {
+            *value = input.f32()?;
+        }
+        Some(Self { level, age_s, rhythm, windows, evidence, variance, tail: Tail::from_words(input)? })
     }
 }
 
 const DAY_S: f32 = 86_400.0;
 /// Seconds of own observation that a first spread is worth.
 const SPREAD_TRUST_S: f32 = 6.0 * 3600.0;
+
+/// What evidence is divided by. Were the expectation exact, equal evidence would be equally rare at any
+/// hour; it is off by a share, which adds up faster in busy hours: the fourth root of the expected
+/// events per five minutes lies between the two.
+fn steadiness(expected_per_s: f32) -> f32 {
+    (expected_per_s * ROW_S).max(1.0).sqrt().sqrt()
+}
 
 /// Makes the variance of a count less dependent on its size: the power 3/4, between a square root
 /// (right for Poisson counts) and none, kept the sizes of real bursts apart best; and it is two square roots.

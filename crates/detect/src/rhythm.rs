@@ -1,12 +1,14 @@
-//! The shape of a day: how an hour usually compares with the mean.
+//! The shape of a week: how an hour of the day, and a day of the week, usually compare with the mean.
 
 use crate::tuning::Tuning;
 
-/// Factors per local hour of day, learned once per finished hour, so that events may come as finely as they like.
+/// Factors per local hour of day and per weekday, learned once per finished hour, so that events may come as finely as they like.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rhythm {
     /// Factor of each hour: 32 steps to an octave around 128, which is the mean.
     hours: [u8; 24],
+    /// Factor of each day of the week on the same scale, from Monday.
+    days: [u8; 7],
     /// The hour being summed, hours since the detector's epoch; 0 before the first.
     hour: u32,
     /// Events in it.
@@ -16,13 +18,24 @@ pub struct Rhythm {
 }
 
 impl Rhythm {
-    /// A day without shape.
-    pub const FLAT: Self = Self { hours: [128; 24], hour: 0, seen: 0.0, flat: 0.0 };
+    /// A week without shape.
+    pub const FLAT: Self = Self { hours: [128; 24], days: [128; 7], hour: 0, seen: 0.0, flat: 0.0 };
 
     /// A day with the given factors per local hour (1 is the mean); kept within 1/15 to 15.
     pub fn from_factors(factors: [f32; 24]) -> Self {
         let hours = factors.map(|factor| step_of(factor).round() as u8);
         Self { hours, ..Self::FLAT }
+    }
+
+    /// The same day with the given factors per weekday, from Monday (1 is the mean); kept within 1/4 to 4.
+    pub fn with_weekdays(self, factors: [f32; 7]) -> Self {
+        let days = factors.map(|factor| day_step(step_of(factor).round()));
+        Self { days, ..self }
+    }
+
+    /// The factors per weekday, from Monday.
+    pub fn weekdays(&self) -> [f32; 7] {
+        self.days.map(|step| FACTORS[usize::from(step)])
     }
 
     /// The factors per local hour.
@@ -37,7 +50,8 @@ impl Rhythm {
         let (next, into) = (half / 3600 % 24, (half % 3600) as f32 / 3600.0);
         let before = (next + 23) % 24;
         let of = |hour: usize| FACTORS[usize::from(self.hours[hour])];
-        of(before) * (1.0 - into) + of(next) * into
+        let day = FACTORS[usize::from(self.days[weekday(local_s.div_euclid(86_400))])];
+        (of(before) * (1.0 - into) + of(next) * into) * day
     }
 
     /// Adds events and what a flat day would have had in the time that ends at `local_s`.
@@ -60,23 +74,49 @@ impl Rhythm {
         let slot = (self.hour % 24) as usize;
         let old = FACTORS[usize::from(self.hours[slot])];
         let trust = tuning.shape_rate * flat / (flat + tuning.shape_prior);
-        let exact = step_of(old + trust * (seen / flat - old));
-        // Rounded up as often as the fraction says, by a hash of the hour: small lessons add up
-        // over weeks instead of being lost, and a replay rounds the same way.
-        let dither = (self.hour.wrapping_mul(0x9e37_79b9) >> 8) as f32 / 16_777_216.0;
-        self.hours[slot] = (exact + dither).floor().clamp(1.0, 255.0) as u8;
+        let place = weekday(i64::from(self.hour / 24));
+        let day = FACTORS[usize::from(self.days[place])];
+        let exact = step_of(old + trust * (seen / flat / day - old));
+        self.hours[slot] = (exact + dither(self.hour, 0x9e37_79b9)).floor().clamp(1.0, 255.0) as u8;
+        // The prior's events are as usual: a subject of few events a day has no weekdays.
+        let week_day = (seen + tuning.day_prior) / (flat * old + tuning.day_prior);
+        let exact = step_of(day + tuning.day_rate / 24.0 * (week_day - day));
+        self.days[place] = day_step((exact + dither(self.hour, 0x85eb_ca6b)).floor());
     }
 
     pub(crate) fn words(&self, out: &mut crate::snapshot::Writer) {
         out.bytes(&self.hours);
+        out.bytes(&self.days);
         out.u32(self.hour);
         out.f32(self.seen);
         out.f32(self.flat);
     }
 
     pub(crate) fn from_words(input: &mut crate::snapshot::Reader<'_>) -> Option<Self> {
-        Some(Self { hours: input.bytes()?, hour: input.u32()?, seen: input.f32()?, flat: input.f32()? })
+        Some(Self {
+            hours: input.bytes()?,
+            days: input.bytes()?,
+            hour: input.u32()?,
+            seen: input.f32()?,
+            flat: input.f32()?,
+        })
     }
+}
+
+/// A number in 0..1 by a hash of the hour. A step is rounded up as often as its fraction says: small
+/// lessons add up over weeks instead of being lost, and a replay rounds the same way.
+fn dither(hour: u32, salt: u32) -> f32 {
+    (hour.wrapping_mul(salt) >> 8) as f32 / 16_777_216.0
+}
+
+/// A weekday's place on the scale, within two octaves of the mean.
+fn day_step(step: f32) -> u8 {
+    step.clamp(64.0, 192.0) as u8
+}
+
+/// Monday is 0; day 0 is 1970-01-01, a Thursday.
+fn weekday(day: i64) -> usize {
+    (day + 3).rem_euclid(7) as usize
 }
 
 /// Where a factor lies on the scale of [`FACTORS`].

@@ -26,6 +26,10 @@ pub struct Tuning {
     pub shape_rate: f32,
     /// Expected events at which an hour is half believed.
     pub shape_prior: f32,
+    /// Share of a full day's deviation that the weekday's factor learns.
+    pub day_rate: f32,
+    /// Expected events an hour at which a weekday is half believed; with fewer it stays near 1.
+    pub day_prior: f32,
     /// Surprise above which the baseline is not learned.
     pub freeze_surprise: f32,
     /// First threshold of the tail.
@@ -60,8 +64,8 @@ impl Tuning {
     /// What ships.
     pub const SHIPPED: Self = {
         Self {
-            branch_tau_s: [690.0, 2340.0, 20_000.0],
-            branch_weight: [0.785, 1.06, 0.7],
+            branch_tau_s: [690.0, 2340.0, 30_000.0],
+            branch_weight: [0.785, 1.06, 1.0],
             root_offset: 0.6,
             spread_floor: 0.3,
             spread_days: 6.4,
@@ -70,6 +74,8 @@ impl Tuning {
             level_clip: 3.8,
             shape_rate: 0.23,
             shape_prior: 8.0,
+            day_rate: 0.2,
+            day_prior: 8.0,
             freeze_surprise: 3.2,
             tail_threshold: 2.5,
             tail_threshold_min: 1.05,

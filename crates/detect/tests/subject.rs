@@ -304,3 +304,19 @@ proptest! {
         let _ = SubjectState::from_bytes(&bytes);
     }
 }
+
+#[test]
+fn quiet_weekends_are_learned_from_many_complaints_and_not_from_few() {
+    let week = |per_s: f64| -> [f32; 7] {
+        let rhythm = Rhythmic { weekend: 0.4, wander: 0.0, ..Rhythmic::default() };
+        let mut state = SubjectState::new();
+        for tally in crowd(&background(1, per_s, START_S, 35 * DAY_S, &rhythm, &[])) {
+            observe(&mut state, &tally, &Context::default(), &DetectPolicy::default());
+        }
+        // What a young subject of the brand would borrow.
+        Prior::pool([&state]).rhythm.weekdays()
+    };
+    let [.., friday, saturday, sunday] = week(1.0 / 60.0);
+    assert!(saturday < 0.85 * friday && sunday < 0.85 * friday, "{friday} {saturday} {sunday}");
+    assert!(week(1.0 / 21_600.0).iter().all(|day| (0.8..1.25).contains(day)));
+}

@@ -247,6 +247,7 @@ fn open_episode(
         _ => false,
     });
     let reopenings = flaps_on.map_or(0, |last| last.reopenings.saturating_add(1));
+    let joins_on = last.and_then(|last| Some((last, joined(last, rule, now)?)));
     let mut episode = Episode {
         id: EpisodeId::derive(&[&signal.rule, &signal.subject.key(), &now.as_micros().to_string()]),
         version: 0,
@@ -260,17 +261,18 @@ fn open_episode(
         title: String::new(),
         opened_at: now,
         changed_at: now,
-        since: signal.facts.since,
+        since: joins_on.map_or(signal.facts.since, |(last, _)| last.since),
         heard_at: signal.at,
         surprise: 0.0,
         surprise_max: 0.0,
-        posts: 0,
-        people: 0,
+        posts: joins_on.map_or(0, |(last, _)| last.posts),
+        people: joins_on.map_or(0, |(last, _)| last.people),
         severity: signal.facts.severity,
         forecast: None,
-        evidence: Vec::new(),
+        evidence: joins_on.map_or_else(Vec::new, |(last, _)| last.evidence.clone()),
         thread_root: None,
         told: None,
+        joins: joins_on.map(|(_, known)| known.clone()),
         silenced_by: Vec::new(),
         inhibited_by: Vec::new(),
         reopenings,
@@ -288,6 +290,14 @@ fn open_episode(
     draft.raise_urgency(rule);
     draft.look(None);
     draft.finish()
+}
+
+/// What people know of the matter that `last` was a span of, when what comes now is more of it. After a person
+/// has ended it, more of it is news.
+fn joined<'a>(last: &'a Episode, rule: &RulePolicy, now: Timestamp) -> Option<&'a Told> {
+    let Phase::Resolved { by, .. } = &last.phase else { return None };
+    let known = last.told.as_ref().or(last.joins.as_ref())?;
+    (by.is_empty() && now.millis_since(known.paged_at) < rule.joins_for_ms).then_some(known)
 }
 
 /// An episode being moved on, with what that owes.
@@ -336,9 +346,12 @@ impl<'a> Draft<'a> {
     /// Is there something that people do not know and should? `why` is the signal that brought it up.
     fn look(&mut self, why: Option<&Reason>) {
         self.take_mutes();
-        let Some((kind, notice, reason)) = self.news() else { return };
+        let Some((kind, notice, reason)) = self.news() else {
+            self.say_joined();
+            return;
+        };
         if self.held_back(notice).is_none() {
-            if notice == NoticeReason::SeverityRose {
+            if (kind, notice) == (NoticeKind::Page, NoticeReason::SeverityRose) {
                 self.episode.phase = Phase::Firing;
             }
             if matches!(notice, NoticeReason::Grew | NoticeReason::SeverityRose) {
@@ -360,21 +373,51 @@ impl<'a> Draft<'a> {
             if episode.ack().is_some() {
                 return None;
             }
+            if let Some(known) = &episode.joins {
+                return self.step(known, NoticeKind::Page).filter(|(kind, ..)| *kind == NoticeKind::Page);
+            }
             return Some(match episode.is_flapping {
                 true => (NoticeKind::Page, NoticeReason::Flapping, self.flapping()),
                 false => (NoticeKind::Page, NoticeReason::FirstNotification, self.first_notice()),
             });
         };
-        if episode.severity > told.severity {
-            let reason = Reason::SeverityRose { from: told.severity.level(), to: episode.severity.level() };
-            return Some((NoticeKind::Page, NoticeReason::SeverityRose, reason));
+        self.step(told, NoticeKind::Update)
+    }
+
+    /// Is it worse, or a step bigger, than people know? Growth is told as `growth`.
+    fn step(&self, known: &Told, growth: NoticeKind) -> Option<(NoticeKind, NoticeReason, Reason)> {
+        let (severity, size) = (self.episode.severity, self.episode.size());
+        if severity > known.severity {
+            let kind = match severity >= self.policy.worse_from {
+                true => NoticeKind::Page,
+                false => NoticeKind::Update,
+            };
+            let reason = Reason::SeverityRose { from: known.severity.level(), to: severity.level() };
+            return Some((kind, NoticeReason::SeverityRose, reason));
         }
-        let size = episode.size();
-        if size as f64 >= told.size.max(1) as f64 * self.policy.growth.max(1.1) {
-            let reason = Reason::Grew { from: told.size, to: size };
-            return Some((NoticeKind::Update, NoticeReason::Grew, reason));
+        let reason = Reason::Grew { from: known.size, to: size };
+        (size >= self.next_step(known)).then_some((growth, NoticeReason::Grew, reason))
+    }
+
+    /// The size at which people hear that it grew.
+    fn next_step(&self, known: &Told) -> u64 {
+        let times = known.size.max(1) as f64 * self.policy.growth.max(1.1);
+        let step_min = self.rule().map_or(1, |rule| rule.step_min.max(1));
+        (times.ceil() as u64).max(known.size.saturating_add(step_min))
+    }
+
+    /// Says once that it calls nobody because it joins what people know.
+    fn say_joined(&mut self) {
+        let (None, Some(known)) = (&self.episode.told, &self.episode.joins) else { return };
+        let reason = Reason::Joined {
+            called_s: self.now.millis_since(known.paged_at).max(0) / 1000,
+            known: known.size,
+            next: self.next_step(known),
+        };
+        if self.episode.held_back.as_deref() != Some(reason.code()) {
+            self.episode.held_back = Some(reason.code().to_owned());
+            self.explain("joined", reason);
         }
-        None
     }
 
     fn first_notice(&self) -> Reason {
@@ -458,7 +501,8 @@ impl<'a> Draft<'a> {
         if kind == NoticeKind::Page {
             told.paged_at = now;
         }
-        if matches!(notice, NoticeReason::SeverityRose | NoticeReason::AckExpired) {
+        if kind == NoticeKind::Page && matches!(notice, NoticeReason::SeverityRose | NoticeReason::AckExpired)
+        {
             told.unanswered_since = now;
             told.steps = 0;
         }

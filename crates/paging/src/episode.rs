@@ -334,6 +334,9 @@ pub struct Episode {
     pub thread_root: Option<MentionId>,
     /// What people were told; absent before the first page.
     pub told: Option<Told>,
+    /// What they were told of the spans it joins and whose counts it goes on from; absent when it stands alone.
+    #[serde(default)]
+    pub joins: Option<Told>,
     /// Silences that hold back its pages.
     pub silenced_by: Vec<String>,
     /// Episodes whose pages already say it.

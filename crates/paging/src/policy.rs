@@ -18,6 +18,11 @@ pub struct RulePolicy {
     pub page_from: Severity,
     /// Over after so long without a signal; `None`: the detector tells.
     pub quiet_for_ms: Option<Millis>,
+    /// What ended by itself and comes back so soon after people were called about it joins what they know: it
+    /// calls them when it is a step bigger or worse. 0: each return calls.
+    pub joins_for_ms: Millis,
+    /// A step of growth is at least so much more than people know, whatever [`Policy::growth`] says.
+    pub step_min: u64,
 }
 
 /// Who is told next when nobody takes an episode.
@@ -59,8 +64,10 @@ pub struct Policy {
     pub flap_within_ms: Millis,
     /// So many re-openings within the window make it flapping.
     pub flap_reopenings: u32,
-    /// People hear of growth when the size is so many times what they know.
+    /// People hear of growth when the size is so many times what they know: a step.
     pub growth: f64,
+    /// A rise in severity calls people from this level on; below it is an update for those who know.
+    pub worse_from: Severity,
     /// Signals older than this open nothing.
     pub age_max_ms: Millis,
     /// Sources not heard for so long are silent: no end is believed.
@@ -85,12 +92,21 @@ impl Default for Policy {
             urgency: Urgency::Page,
             page_from: Severity::Blame,
             quiet_for_ms,
+            joins_for_ms: 0,
+            step_min: 1,
+        };
+        // One customer's blame is a matter for the care team, who have the case; the pager is for the first and
+        // for clearly more.
+        let severe = RulePolicy {
+            joins_for_ms: 24 * HOUR_MS,
+            step_min: 4,
+            ..rule(Trigger::SevereComplaint, Some(2 * HOUR_MS))
         };
         let inhibition =
-            |target: &str| Inhibition { source: Self::RISING_SUBJECT.to_owned(), target: target.to_owned() };
+            |source: &str, target: &str| Inhibition { source: source.into(), target: target.into() };
         Self {
             rules: BTreeMap::from([
-                (Self::SEVERE_COMPLAINT.to_owned(), rule(Trigger::SevereComplaint, Some(2 * HOUR_MS))),
+                (Self::SEVERE_COMPLAINT.to_owned(), severe),
                 (Self::RISING_SUBJECT.to_owned(), rule(Trigger::RisingSubject, None)),
                 (Self::SPREADING_THREAD.to_owned(), rule(Trigger::SpreadingThread, Some(6 * HOUR_MS))),
                 (Self::SILENT_SOURCE.to_owned(), rule(Trigger::SilentSource, None)),
@@ -100,10 +116,15 @@ impl Default for Policy {
             ack_for_ms: HOUR_MS,
             ack_max_ms: 7 * 24 * HOUR_MS,
             escalation: Vec::new(),
-            inhibitions: vec![inhibition(Self::SEVERE_COMPLAINT), inhibition(Self::SPREADING_THREAD)],
+            inhibitions: vec![
+                inhibition(Self::RISING_SUBJECT, Self::SEVERE_COMPLAINT),
+                inhibition(Self::RISING_SUBJECT, Self::SPREADING_THREAD),
+                inhibition(Self::SPREADING_THREAD, Self::SEVERE_COMPLAINT),
+            ],
             flap_within_ms: HOUR_MS,
             flap_reopenings: 1,
             growth: 2.0,
+            worse_from: Severity::Accusation,
             age_max_ms: HOUR_MS,
             stale_after_ms: 15 * MINUTE_MS,
         }

@@ -37,6 +37,15 @@ pub enum Reason {
         /// What it is.
         to: u64,
     },
+    /// It is back soon after people were called about it: they know, unless it is a step bigger or worse.
+    Joined {
+        /// Seconds since they were called.
+        called_s: i64,
+        /// What they know.
+        known: u64,
+        /// The size at which they are called again.
+        next: u64,
+    },
     /// Nothing that people do not know.
     NothingNew,
     /// Nobody took it for the repeat interval.
@@ -180,6 +189,7 @@ impl Reason {
             Self::BackAgain { .. } => "back_again",
             Self::SeverityRose { .. } => "severity_rose",
             Self::Grew { .. } => "grew",
+            Self::Joined { .. } => "joined",
             Self::NothingNew => "nothing_new",
             Self::RepeatDue { .. } => "repeat_interval_elapsed",
             Self::RepeatNotDue { .. } => "repeat_window",
@@ -222,6 +232,11 @@ impl Reason {
             }
             Self::SeverityRose { from, to } => format!("severity rose from {from} to {to} of 4"),
             Self::Grew { from, to } => format!("it grew from {from} to {to}"),
+            Self::Joined { called_s, known, next } => format!(
+                "people were called about {known} of it {} ago, and this joins that: called again at {next}, or when \
+                 it is worse",
+                span(*called_s)
+            ),
             Self::NothingNew => "nothing that people do not know already".into(),
             Self::RepeatDue { after_s } => format!("nobody has taken it for {}", span(*after_s)),
             Self::RepeatNotDue { left_s } => format!("people know; next reminder in {}", span(*left_s)),
@@ -277,6 +292,9 @@ impl Reason {
             Self::Observed { numbers, .. } => return numbers.clone(),
             Self::SeverityRose { from, to } => vec![("from", f64::from(*from)), ("to", f64::from(*to))],
             Self::Grew { from, to } => vec![("from", *from as f64), ("to", *to as f64)],
+            Self::Joined { called_s, known, next } => {
+                vec![("called_s", *called_s as f64), ("known", *known as f64), ("next", *next as f64)]
+            }
             Self::BackAgain { after_s } | Self::RepeatDue { after_s } => vec![("after_s", *after_s as f64)],
             Self::RepeatNotDue { left_s } | Self::Taken { left_s, .. } => vec![("left_s", *left_s as f64)],
             Self::Escalated { step, after_s } => {

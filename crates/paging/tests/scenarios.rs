@@ -316,6 +316,84 @@ fn complaint_after_a_person_resolved_is_news_not_flapping() {
     }
 }
 
+/// One more severe complaint after so long; what was sent up to then and for it.
+fn one_more(story: &mut Story, after_ms: i64) -> String {
+    let wanted = story.at.plus_millis(after_ms);
+    // Whatever time alone does on the way is done.
+    while let Some(wake) = story.wake_at.filter(|wake| *wake <= wanted) {
+        story.at = wake;
+        story.tick();
+    }
+    story.at = wanted;
+    let posts = story.state.as_ref().map_or(0, |episode| episode.posts) + 1;
+    story.signal(SignalKind::Opened, posts, Severity::Blame);
+    story.sent()
+}
+
+#[test]
+fn severe_complaints_of_one_day_about_the_same_call_once_and_again_when_there_are_clearly_more() {
+    let mut story = Story::of(Policy::SEVERE_COMPLAINT);
+    assert_eq!(one_more(&mut story, 0), "page first_notification to chat");
+    assert_eq!(one_more(&mut story, 3 * HOUR), "resolve resolved to chat", "over, and quietly back");
+    let joined = Reason::Joined { called_s: 3 * 3_600, known: 1, next: 5 };
+    assert_eq!(story.episode().held_back.as_deref(), Some(joined.code()));
+    for after in [10 * MIN, 3 * HOUR, 5 * HOUR] {
+        assert_eq!(
+            one_more(&mut story, after),
+            match story.episode().posts {
+                5 => "page grew to chat",
+                _ => "",
+            }
+        );
+    }
+    assert_eq!(story.episode().posts, 5, "spans count on");
+    for _ in 6..10 {
+        assert_eq!(one_more(&mut story, 10 * MIN), "");
+    }
+    assert_eq!(
+        one_more(&mut story, 10 * MIN),
+        "update grew to chat",
+        "who was called is told of the next step"
+    );
+    assert_eq!(one_more(&mut story, 25 * HOUR), "resolve resolved to chat, page first_notification to chat");
+}
+
+#[test]
+fn joined_span_says_why_it_calls_nobody_and_calls_when_it_is_worse() {
+    let mut story = Story::of(Policy::SEVERE_COMPLAINT);
+    story.policy.rules.get_mut(Policy::SEVERE_COMPLAINT).unwrap().page_from = Severity::Accusation;
+    story.signal(SignalKind::Opened, 1, Severity::Accusation);
+    story.pass(3 * HOUR).tick();
+    story.sent();
+    let decision = story.signal(SignalKind::Opened, 2, Severity::Accusation);
+    let joined = Reason::Joined { called_s: 3 * 3_600, known: 1, next: 5 };
+    let steps: Vec<_> = decision.trail.iter().map(|step| (step.action, &step.reason)).collect();
+    assert_eq!(steps[1..], [("joined", &joined)]);
+    assert_eq!(
+        joined.text(),
+        "people were called about 1 of it 3 h ago, and this joins that: called again at 5, or when it is worse"
+    );
+    assert!(story.signal(SignalKind::Opened, 3, Severity::Accusation).trail.is_empty(), "said once");
+    story.pass(4 * HOUR);
+    assert_eq!(story.wake_at.map(|at| at <= story.at), Some(true), "its quiet time is looked at");
+    assert_eq!(story.sent(), "");
+    story.signal(SignalKind::Opened, 4, Severity::Blame);
+    assert_eq!(story.sent(), "page severity_rose to chat");
+}
+
+#[test]
+fn severity_rise_below_the_level_that_calls_is_an_update_and_leaves_it_taken() {
+    let mut story = Story::of(Policy::RISING_SUBJECT);
+    story.signal(SignalKind::Opened, 10, Severity::None);
+    story.acknowledge(0);
+    story.sent();
+    story.pass(MIN).signal(SignalKind::Seen, 10, Severity::NoReproach);
+    assert_eq!(story.sent(), "update severity_rose to chat");
+    assert!(story.episode().ack().is_some());
+    story.pass(MIN).signal(SignalKind::Seen, 10, Severity::Accusation);
+    assert_eq!(story.sent(), "page severity_rose to chat");
+}
+
 #[test]
 fn quiet_resolves_only_when_sources_were_heard_that_far() {
     let mut story = Story::of(Policy::SEVERE_COMPLAINT).opened();
@@ -435,6 +513,8 @@ fn topic_episode_that_people_know_inhibits_its_single_complaints_and_not_itself(
     assert_eq!(found(&target(Policy::SPREADING_THREAD, Some(&refund)), &open), 1);
     assert_eq!(found(&target(Policy::SEVERE_COMPLAINT, Some(&refund)), &open), 1);
     assert_eq!(found(&target(Policy::SPREADING_THREAD, Some(&other)), &open), 0);
+    let thread = Episode { rule: Policy::SPREADING_THREAD.into(), subject: about.clone(), ..open[0].clone() };
+    assert_eq!(found(&target(Policy::SEVERE_COMPLAINT, Some(&refund)), &[thread]), 1, "the thread says it");
     assert_eq!(found(&target(Policy::SPREADING_THREAD, None), &open), 0, "unknown topics are not equal");
     assert_eq!(found(&target(Policy::SPREADING_THREAD, Some(&refund)), &[unknown]), 0);
     assert_eq!(found(&Target::of(&open[0]), &open), 0);

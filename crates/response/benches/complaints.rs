@@ -14,13 +14,12 @@ use std::time::{Duration, Instant};
 
 use bus::{EmbeddedLog, EmbeddedSettings, Log, Outgoing, Topic, TopicPlan};
 use response::{Config, Deps, HOP, MIGRATIONS, SERVICE, serve};
-use runtime::admin::Health;
 use runtime::process::Parts;
-use runtime::{Account, Clock as _, Net, RealClock, Shutdown};
+use runtime::{Clock as _, RealClock};
+use store::Store;
 use store::sqlx::any::{AnyArguments, AnyRow, AnyTypeInfoKind};
 use store::sqlx::{Arguments as _, AssertSqlSafe, Column as _, Row as _, ValueRef as _};
 use store::sqlx::{query, query_scalar, query_with};
-use store::{Store, StoreOptions};
 
 use crate::post::{PARTITIONS, Post};
 
@@ -59,36 +58,20 @@ fn main() {
 }
 
 async fn database(folder: &Path, name: &str) -> Store {
-    let url = format!("sqlite://{}", folder.join(format!("{name}.db")).display());
-    let options = StoreOptions { relaxed_sync: true, ..StoreOptions::default() };
-    let store = Store::open(&url, options).await.unwrap();
-    store::migrate(&store, SERVICE, MIGRATIONS, RealClock.now()).await.unwrap();
-    store
+    let path = folder.join(format!("{name}.db"));
+    store::open_local(&path, SERVICE, MIGRATIONS, RealClock.now()).await.unwrap()
 }
 
 /// The time until all is kept, and until all is told.
 async fn through_the_service(folder: &Path, store: &Store, count: usize) -> (Duration, Duration) {
     let log = EmbeddedLog::open(&folder.join("log.db"), EmbeddedSettings::default()).unwrap();
-    let plan = |topic: Topic| TopicPlan {
-        topic,
-        partitions: PARTITIONS,
-        replication: 1,
-        cleanup: topic.cleanup(),
-        retention_ms: topic.retention_ms(),
-    };
-    log.topics(&Topic::ALL.map(plan), true).await.unwrap();
+    log.topics(&Topic::ALL.map(|topic| TopicPlan::of(topic, PARTITIONS)), true).await.unwrap();
     let log: Arc<dyn Log> = Arc::new(log);
     let publisher = log.publisher().unwrap();
     for batch in complaints(count).chunks(5_000) {
         publisher.publish(batch.to_vec()).await.unwrap();
     }
-    let parts = Parts {
-        clock: Arc::new(RealClock),
-        shutdown: Shutdown::immediate(),
-        health: Health::new(),
-        account: Account::new(),
-        net: Net::default(),
-    };
+    let parts = Parts::alone(Arc::new(RealClock));
     let listener = parts.net.bind(([127, 0, 0, 1], 0).into()).await.unwrap();
     let deps = Deps { log, store: store.clone(), parts: parts.clone(), brands: Vec::new() };
     let begun = Instant::now();

@@ -92,6 +92,20 @@ pub struct Parts {
     pub net: Net,
 }
 
+impl Parts {
+    /// Parts without a process round them, for services that live together in one: nothing is ready yet, the
+    /// end is at once when it is asked for, listeners and clients are plain.
+    pub fn alone(clock: Arc<dyn Clock>) -> Self {
+        Self {
+            clock,
+            shutdown: Shutdown::immediate(),
+            health: Health::new(),
+            account: Account::new(),
+            net: Net::default(),
+        }
+    }
+}
+
 #[derive(Debug, Parser)]
 #[command(
     after_help = "Settings come from the file, then from the environment: REDRESS__SECTION__KEY=value."

@@ -16,6 +16,7 @@
 pub mod due;
 mod error;
 mod lease;
+mod local;
 mod migrate;
 mod name;
 pub mod offsets;
@@ -25,6 +26,7 @@ mod statement;
 
 pub use error::{Doing, StoreError};
 pub use lease::release;
+pub use local::open_local;
 pub use migrate::{Applied, Migration, migrate, pending, wait_for_version};
 pub use open::{Backend, Store, StoreOptions, Tx};
 pub use statement::{Statement, Values, pieces};

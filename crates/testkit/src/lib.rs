@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod kafka;
+pub mod log;
 pub mod postgres;
 
 /// Lists the servers whose tests must not be skipped, separated by commas: `kafka`, `postgres`.

@@ -4,8 +4,9 @@ use contracts::alert::v1 as wire;
 use model::{EpisodeId, MentionId};
 use paging::{Episode, Forgotten, Notice};
 use prost::Message as _;
-use store::sqlx::any::AnyRow;
-use store::sqlx::{self, Row};
+use store::sqlx::any::AnyArguments;
+use store::sqlx::query::Query;
+use store::sqlx::{self, Any, Decode, Encode, Row as _, Type};
 use store::{Doing, Tx};
 
 use super::{TableError, damaged};
@@ -47,60 +48,20 @@ pub(crate) async fn showing(tx: &mut Tx, forgotten: &Forgotten) -> Result<Vec<Ep
     ids.iter().map(|id| id.parse().map_err(|e| damaged("evidence", id, e))).collect()
 }
 
-/// Takes it out of everything written about an episode beside the episode itself: history, messages sent
-/// or not, answers to requests.
+/// Takes it out of what was written about an episode beside the episode itself: history, messages sent or not.
 pub(crate) async fn erase(tx: &mut Tx, id: EpisodeId, forgotten: &Forgotten) -> Result<(), TableError> {
-    let doing = || format!("forgetting in what was written about episode {id}");
     let name = id.to_string();
-    let rows = sqlx::query("SELECT id, body FROM alert_history WHERE episode_id = $1")
-        .bind(&name)
-        .fetch_all(&mut **tx)
-        .await
-        .doing(doing)?;
-    for row in &rows {
-        let (number, body): (i64, Vec<u8>) = both(row, "id").doing(doing)?;
-        if let Some(clean) = event_without(&body, forgotten) {
-            sqlx::query("UPDATE alert_history SET body = $1 WHERE id = $2")
-                .bind(clean)
-                .bind(number)
-                .execute(&mut **tx)
-                .await
-                .doing(doing)?;
-        }
-    }
-    let rows = sqlx::query("SELECT delivery_id, body FROM alert_outbox WHERE ordering_key = $1")
-        .bind(&name)
-        .fetch_all(&mut **tx)
-        .await
-        .doing(doing)?;
-    for row in &rows {
-        let (delivery, body): (String, Vec<u8>) = both(row, "delivery_id").doing(doing)?;
-        if let Some(clean) = notice_without(&body, forgotten).or_else(|| event_without(&body, forgotten)) {
-            sqlx::query("UPDATE alert_outbox SET body = $1 WHERE delivery_id = $2")
-                .bind(clean)
-                .bind(delivery)
-                .execute(&mut **tx)
-                .await
-                .doing(doing)?;
-        }
-    }
-    let rows = sqlx::query(
-        "SELECT idempotency_key, body FROM alert_requests WHERE kind IN ('acknowledge', 'resolve')",
-    )
-    .fetch_all(&mut **tx)
-    .await
-    .doing(doing)?;
-    for row in &rows {
-        let (key, body): (String, Vec<u8>) = both(row, "idempotency_key").doing(doing)?;
-        if let Some(clean) = reply_without(&body, id, forgotten) {
-            sqlx::query("UPDATE alert_requests SET body = $1 WHERE idempotency_key = $2")
-                .bind(clean)
-                .bind(key)
-                .execute(&mut **tx)
-                .await
-                .doing(doing)?;
-        }
-    }
+    let history = sqlx::query("SELECT id, body FROM alert_history WHERE episode_id = $1").bind(&name);
+    rewrite::<i64>(tx, history, "UPDATE alert_history SET body = $1 WHERE id = $2", |body| {
+        event_without(body, forgotten)
+    })
+    .await?;
+    let messages =
+        sqlx::query("SELECT delivery_id, body FROM alert_outbox WHERE ordering_key = $1").bind(&name);
+    rewrite::<String>(tx, messages, "UPDATE alert_outbox SET body = $1 WHERE delivery_id = $2", |body| {
+        notice_without(body, forgotten).or_else(|| event_without(body, forgotten))
+    })
+    .await?;
     let forget = match forgotten {
         Forgotten::Mention(mention) => {
             sqlx::query("DELETE FROM alert_evidence WHERE episode_id = $1 AND mention_id = $2")
@@ -113,15 +74,41 @@ pub(crate) async fn erase(tx: &mut Tx, id: EpisodeId, forgotten: &Forgotten) -> 
                 .bind(key)
         }
     };
-    forget.execute(&mut **tx).await.doing(doing)?;
+    forget.execute(&mut **tx).await.doing(|| format!("forgetting in what was written about episode {id}"))?;
     Ok(())
 }
 
-fn both<'r, T>(row: &'r AnyRow, key: &'static str) -> Result<(T, Vec<u8>), sqlx::Error>
+/// Takes it out of the remembered answers to requests, whichever episode they show.
+pub(crate) async fn erase_answers(tx: &mut Tx, forgotten: &Forgotten) -> Result<(), TableError> {
+    let answers = sqlx::query(
+        "SELECT idempotency_key, body FROM alert_requests WHERE kind IN ('acknowledge', 'resolve')",
+    );
+    rewrite::<String>(tx, answers, "UPDATE alert_requests SET body = $1 WHERE idempotency_key = $2", |body| {
+        reply_without(body, forgotten)
+    })
+    .await
+}
+
+/// Writes those of the found rows anew, a key of type `K` and a body each, that are other `without` what is to
+/// be forgotten.
+async fn rewrite<K>(
+    tx: &mut Tx,
+    found: Query<'_, Any, AnyArguments>,
+    update: &'static str,
+    without: impl Fn(&[u8]) -> Option<Vec<u8>>,
+) -> Result<(), TableError>
 where
-    T: sqlx::Decode<'r, sqlx::Any> + sqlx::Type<sqlx::Any>,
+    K: for<'r> Decode<'r, Any> + for<'q> Encode<'q, Any> + Type<Any>,
 {
-    Ok((row.try_get(key)?, row.try_get("body")?))
+    let doing = || "forgetting in what was written".to_owned();
+    for row in found.fetch_all(&mut **tx).await.doing(doing)? {
+        let key: K = row.try_get(0).doing(doing)?;
+        let body: Vec<u8> = row.try_get(1).doing(doing)?;
+        if let Some(clean) = without(&body) {
+            sqlx::query(update).bind(clean).bind(key).execute(&mut **tx).await.doing(doing)?;
+        }
+    }
+    Ok(())
 }
 
 /// What is to go of evidence on the wire.
@@ -154,8 +141,7 @@ fn notice_without(body: &[u8], forgotten: &Forgotten) -> Option<Vec<u8>> {
     changed.then(|| serde_json::to_vec(&notice).ok()).flatten()
 }
 
-fn reply_without(body: &[u8], id: EpisodeId, forgotten: &Forgotten) -> Option<Vec<u8>> {
+fn reply_without(body: &[u8], forgotten: &Forgotten) -> Option<Vec<u8>> {
     let mut reply = wire::EpisodeReply::decode(body).ok()?;
-    let is_of = reply.episode.as_ref().is_some_and(|episode| episode.episode_id.as_ref() == id.as_bytes());
-    (is_of && strip(reply.episode.as_mut(), forgotten)).then(|| reply.encode_to_vec())
+    strip(reply.episode.as_mut(), forgotten).then(|| reply.encode_to_vec())
 }

@@ -66,11 +66,8 @@ pub fn bare_copy(
     let failed = |cause: String| BusError::Failed { doing: format!("copying {from} to {to}"), cause };
     let name = |topic: Topic| format!("{}{topic}", settings.prefix);
     let (source, target) = (name(from), name(to));
-    let producer: ThreadedProducer<Quiet> = settings
-        .producer()
-        .set("transactional.id", format!("{}{group}", settings.prefix))
-        .create_with_context(Quiet)
-        .map_err(|e| failed(e.to_string()))?;
+    let producer: ThreadedProducer<Quiet> =
+        settings.transactional(group).create_with_context(Quiet).map_err(|e| failed(e.to_string()))?;
     producer.init_transactions(SILENCE_MAX).map_err(|e| failed(e.to_string()))?;
     let consumer: BaseConsumer = settings.member(group, group).create().map_err(|e| failed(e.to_string()))?;
     consumer.subscribe(&[&source]).map_err(|e| failed(e.to_string()))?;

@@ -154,7 +154,21 @@ impl KafkaSettings {
             .set("linger.ms", "5");
         config
     }
+
+    /// A producer whose records become visible together, under a name that only one may have at a time.
+    pub(crate) fn transactional(&self, name: &str) -> ClientConfig {
+        let mut config = self.producer();
+        config
+            .set("transactional.id", format!("{}{name}", self.prefix))
+            // Fuller requests: with five on their way to a partition the client's thread spins until one is
+            // answered.
+            .set("linger.ms", TRANSACTION_LINGER_MS);
+        config
+    }
 }
+
+/// How long a transaction's records wait for more. At its end nothing waits.
+const TRANSACTION_LINGER_MS: &str = "20";
 
 /// A record of `RECORD_BYTES_MAX` with its frame, and still below what brokers take by default (1,048,588).
 const MESSAGE_BYTES_MAX: &str = "1040000";

@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use rdkafka::ClientContext;
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::DeliveryResult;
 use rdkafka::producer::{Producer, ProducerContext, ThreadedProducer};
 use rdkafka::util::Timeout;
-use rdkafka::{ClientConfig, ClientContext};
 
 use super::KafkaSettings;
 use super::names::Names;
@@ -66,10 +66,8 @@ impl Transactions {
         name: &str,
         transaction_timeout: Duration,
     ) -> KafkaResult<Self> {
-        let mut config: ClientConfig = settings.producer();
-        config
-            .set("transactional.id", format!("{}{name}", settings.prefix))
-            .set("transaction.timeout.ms", transaction_timeout.as_millis().to_string());
+        let mut config = settings.transactional(name);
+        config.set("transaction.timeout.ms", transaction_timeout.as_millis().to_string());
         let context = Context { settings: settings.clone(), names: names.clone() };
         let producer: ThreadedProducer<Context> = config.create_with_context(context)?;
         let deadline = Instant::now() + BEGIN_WITHIN;

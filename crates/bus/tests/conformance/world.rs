@@ -61,11 +61,9 @@ pub(crate) use for_each_case;
 /// The topics of most cases, with so many partitions each.
 pub(crate) fn plan(topics: &[Topic], partitions: i32) -> Vec<TopicPlan> {
     let planned = |topic: &Topic| TopicPlan {
-        topic: *topic,
-        partitions,
-        replication: 1,
         cleanup: Cleanup::Delete,
         retention_ms: 400 * 86_400_000,
+        ..TopicPlan::of(*topic, partitions)
     };
     topics.iter().map(planned).collect()
 }

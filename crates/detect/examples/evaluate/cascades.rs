@@ -162,11 +162,28 @@ pub fn predict<'a>(
         .collect()
 }
 
-/// Prints median absolute error, share within 15 %, and coverage.
+/// Where nine in ten medians lie when as many values are drawn anew from these (bootstrap: Efron 1979).
+fn redrawn(values: &[f64]) -> (f64, f64) {
+    const DRAWS: u64 = 2000;
+    let n = values.len();
+    let mut medians: Vec<f64> = (0..DRAWS)
+        .map(|draw| {
+            let mut drawn: Vec<f64> =
+                (0..n).map(|i| values[(unit(draw << 32 | i as u64) * n as f64) as usize]).collect();
+            drawn.sort_by(f64::total_cmp);
+            drawn[n / 2]
+        })
+        .collect();
+    medians.sort_by(f64::total_cmp);
+    (medians[DRAWS as usize / 20], medians[DRAWS as usize - DRAWS as usize / 20])
+}
+
+/// Prints median absolute error with its bootstrap interval, share within 15 %, and coverage.
 pub fn print(name: &str, checks: &[Vec<[f64; 5]>]) {
     for (age, rows) in CHECKS_S.iter().zip(checks) {
         let mut errors: Vec<f64> = rows.iter().map(|r| (r[1] - r[0]).abs() / r[0].max(1.0)).collect();
         errors.sort_by(f64::total_cmp);
+        let (low, high) = redrawn(&errors);
         let within = errors.iter().filter(|e| **e <= 0.15).count() as f64 / errors.len() as f64;
         let covered = rows.iter().filter(|r| r[2].floor() <= r[0] && r[0] <= r[3].ceil()).count() as f64
             / rows.len() as f64;
@@ -176,9 +193,11 @@ pub fn print(name: &str, checks: &[Vec<[f64; 5]>]) {
             rows.iter().map(|r| ((r[1] + 1.0) / (r[0] + 1.0)).ln().abs()).sum::<f64>() / rows.len() as f64;
         print!("mean log error {log_error:.3} ");
         println!(
-            "{name} {age:6} s: n {} median error {:.1} % within 15 % {:.2} coverage {:.3} width x{:.1}",
+            "{name} {age:6} s: n {} median error {:.1} % ({:.0} to {:.0}) within 15 % {:.2} coverage {:.3} width x{:.1}",
             rows.len(),
             100.0 * errors[errors.len() / 2],
+            100.0 * low,
+            100.0 * high,
             within,
             covered,
             width[width.len() / 2]

@@ -226,6 +226,8 @@ pub fn knobs(t: &mut Tuning) -> Vec<(&'static str, &mut f32)> {
         ("tail_prior", &mut t.tail_prior),
         ("tail_bound", &mut t.tail_bound),
         ("tail_weight_min", &mut t.tail_weight_min),
+        ("day_rate", &mut t.day_rate),
+        ("day_prior", &mut t.day_prior),
         ("tail_memory_rows", &mut t.tail_memory_rows),
         ("tail_excess", &mut t.tail_excess),
         ("tail_threshold", &mut t.tail_threshold),

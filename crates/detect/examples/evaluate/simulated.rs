@@ -8,6 +8,8 @@ use rand_chacha::rand_core::RngCore;
 
 const START_S: i64 = 1_700_006_400;
 const DAY_S: i64 = 86_400;
+/// Rises per line.
+const RISES: i64 = 240;
 const ONSET_FOR_S: i64 = 6 * 3600;
 
 /// One simulated series: counts per five minutes and the bins where true rises begin.
@@ -61,7 +63,7 @@ pub fn against_cusum(tuning: &detect::Tuning) -> String {
     for every_days in [3i64, 10] {
         for times in [1.5, 2.0, 3.0, 5.0] {
             for per_row in [2.0, 20.0] {
-                let worlds: Vec<World> = (0..(80 * every_days / 30) as u64)
+                let worlds: Vec<World> = (0..(RISES * every_days / 30) as u64)
                     .map(|seed| world(seed, per_row, times, every_days))
                     .collect();
                 for rate in [0.1, 0.5] {
@@ -93,8 +95,6 @@ pub fn delays() {
 }
 
 fn delays_where(every_days: i64) {
-    /// Rises per line.
-    const RISES: i64 = 80;
     println!("rise   per 5 min  false alarms/day  ours: found, median delay   CUSUM: found, median delay");
     for times in [1.5, 2.0, 3.0, 5.0] {
         for per_row in [2.0, 20.0] {

@@ -9,16 +9,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::store::{Store, StoreOptions};
-use bus::{EmbeddedLog, Log, Partition, Received, Topic, TopicPlan};
+use bus::{Log, Received, Topic};
 use contracts::envelope;
 use contracts::ingest::v1 as wire;
 use contracts::ingest::v1::ingest_service_client::IngestServiceClient;
 use contracts::ingest::v1::{CoverageState, Disposition, PublishRequest};
 use model::{Outcome, Timestamp};
-use runtime::admin::Health;
 use runtime::brands::Brand;
 use runtime::process::Parts;
-use runtime::{Account, Clock as _, Net, Shutdown};
+use runtime::{Account, Clock as _, Net};
 use tempfile::TempDir;
 use testkit::clock::ManualClock;
 use tokio::task::JoinHandle;
@@ -56,34 +55,16 @@ pub(crate) fn acme() -> Brand {
 
 impl World {
     pub(crate) async fn new() -> Self {
-        let log = EmbeddedLog::in_memory().unwrap();
-        let plan: Vec<TopicPlan> = Topic::ALL
-            .into_iter()
-            .map(|topic| TopicPlan {
-                topic,
-                partitions: PARTITIONS,
-                replication: 1,
-                cleanup: topic.cleanup(),
-                retention_ms: topic.retention_ms(),
-            })
-            .collect();
-        log.topics(&plan, true).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}/store.db", folder.path().display());
         let store = Store::open(&url, StoreOptions::default()).await.unwrap();
         let clock = Arc::new(ManualClock::starting("2026-01-02T03:00:00Z"));
         ::store::migrate(&store, "ingest", MIGRATIONS, clock.now()).await.unwrap();
-        Self { log: Arc::new(log), store, clock, folder }
+        Self { log: testkit::log::in_memory(PARTITIONS).await, store, clock, folder }
     }
 
     pub(crate) async fn start(&self, config: Config) -> Running {
-        let parts = Parts {
-            clock: self.clock.clone(),
-            shutdown: Shutdown::immediate(),
-            health: Health::new(),
-            account: Account::new(),
-            net: Net::default(),
-        };
+        let parts = Parts::alone(self.clock.clone());
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let (grpc, http) = (parts.net.bind(any).await.unwrap(), parts.net.bind(any).await.unwrap());
         let (address, web) = (grpc.local_addr().unwrap(), http.local_addr().unwrap());
@@ -100,19 +81,7 @@ impl World {
     }
 
     pub(crate) async fn all(&self, topic: Topic) -> Vec<Received> {
-        let reader = self.log.reader().unwrap();
-        let mut found = Vec::new();
-        for number in 0..PARTITIONS {
-            let partition = Partition { topic, number };
-            let marks = reader.watermarks(partition).await.unwrap();
-            let mut from = marks.low;
-            while from < marks.high {
-                let part = reader.scan(partition, from, marks.high, 1_000).await.unwrap();
-                from = part.next;
-                found.extend(part.records);
-            }
-        }
-        found
+        testkit::log::records(&*self.log, topic).await
     }
 
     pub(crate) async fn events(&self) -> Vec<wire::MentionEvent> {

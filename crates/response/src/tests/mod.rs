@@ -9,12 +9,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bus::{EmbeddedLog, Log, Partition, Received, Topic, TopicPlan};
+use bus::{Log, Received, Topic};
 use contracts::response::v1 as wire;
 use contracts::response::v1::response_service_client::ResponseServiceClient;
-use runtime::admin::Health;
 use runtime::process::Parts;
-use runtime::{Account, Clock as _, Net, Shutdown};
+use runtime::{Account, Clock as _};
 use store::{Store, StoreOptions};
 use testkit::clock::ManualClock;
 use tokio::task::JoinHandle;
@@ -64,7 +63,7 @@ impl World {
         let store = Store::open(&url, StoreOptions::default()).await.unwrap();
         let clock = Arc::new(ManualClock::starting(MONDAY));
         store::migrate(&store, SERVICE, MIGRATIONS, clock.now()).await.unwrap();
-        Self { store, log: empty_log().await, clock }
+        Self { store, log: testkit::log::in_memory(PARTITIONS).await, clock }
     }
 
     pub(crate) async fn start(&self) -> Running {
@@ -76,13 +75,7 @@ impl World {
     }
 
     pub(crate) async fn start_with(&self, config: Config) -> Running {
-        let parts = Parts {
-            clock: self.clock.clone(),
-            shutdown: Shutdown::immediate(),
-            health: Health::new(),
-            account: Account::new(),
-            net: Net::default(),
-        };
+        let parts = Parts::alone(self.clock.clone());
         let listener = parts.net.bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
         let address = listener.local_addr().unwrap();
         let deps = Deps {
@@ -105,37 +98,8 @@ impl World {
     }
 
     pub(crate) async fn read(&self, topic: Topic) -> Vec<Received> {
-        let reader = self.log.reader().unwrap();
-        let mut all = Vec::new();
-        for number in 0..PARTITIONS {
-            let partition = Partition { topic, number };
-            let marks = reader.watermarks(partition).await.unwrap();
-            let mut from = marks.low;
-            while from < marks.high {
-                let part = reader.read(partition, from, 10_000, Duration::ZERO).await.unwrap();
-                let Some(last) = part.last() else { break };
-                from = last.position.offset + 1;
-                all.extend(part);
-            }
-        }
-        all
+        testkit::log::records(&*self.log, topic).await
     }
-}
-
-async fn empty_log() -> Arc<dyn Log> {
-    let log = EmbeddedLog::in_memory().unwrap();
-    let plan: Vec<TopicPlan> = Topic::ALL
-        .into_iter()
-        .map(|topic| TopicPlan {
-            topic,
-            partitions: PARTITIONS,
-            replication: 1,
-            cleanup: topic.cleanup(),
-            retention_ms: topic.retention_ms(),
-        })
-        .collect();
-    log.topics(&plan, true).await.unwrap();
-    Arc::new(log)
 }
 
 pub(crate) type Client = ResponseServiceClient<runtime::net::Link>;

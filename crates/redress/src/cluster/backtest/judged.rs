@@ -39,7 +39,7 @@ impl Judged {
     /// # Errors
     /// When the log fails.
     pub(super) async fn read(reader: &dyn Reader) -> anyhow::Result<Self> {
-        let mut episodes: BTreeMap<(i64, Vec<u8>), (String, Known)> = BTreeMap::new();
+        let mut episodes: BTreeMap<(i64, Vec<u8>), Known> = BTreeMap::new();
         let mut opened: BTreeMap<Vec<u8>, i64> = BTreeMap::new();
         each(reader, Topic::Alerts, |received| {
             let Some(event) = open::<EpisodeEvent>(received) else { return };
@@ -47,16 +47,16 @@ impl Judged {
             let Some(episode) = event.episode else { return };
             let id = (episode.opened_at_us, episode.episode_id.to_vec());
             let span = Span {
-                subject: episode.subject.clone(),
+                subject: episode.subject,
                 from: Timestamp::from_micros(episode.opened_at_us),
                 to: episode.resolved_at_us.map(Timestamp::from_micros),
             };
             let was_taken = is_by_person || !episode.owner.is_empty();
             let known = Known { rule: episode.rule, span, title: episode.title, useful: None, was_taken };
             opened.insert(id.1.clone(), id.0);
-            let before = episodes.insert(id.clone(), (episode.subject, known));
-            if before.is_some_and(|(_, known)| known.was_taken)
-                && let Some((_, known)) = episodes.get_mut(&id)
+            let before = episodes.insert(id.clone(), known);
+            if before.is_some_and(|known| known.was_taken)
+                && let Some(known) = episodes.get_mut(&id)
             {
                 known.was_taken = true;
             }
@@ -75,7 +75,7 @@ impl Judged {
             // The last word counts.
             let last = said.entry(id.clone()).or_insert(i64::MIN);
             if feedback.at_us >= *last
-                && let Some((_, known)) = episodes.get_mut(&(*at, id))
+                && let Some(known) = episodes.get_mut(&(*at, id))
             {
                 *last = feedback.at_us;
                 known.useful = Some(useful);
@@ -83,8 +83,9 @@ impl Judged {
         })
         .await?;
         let mut judged = Self::default();
-        for (subject, known) in episodes.into_values() {
-            judged.of.entry((known.rule.clone(), subject)).or_default().push(known);
+        for known in episodes.into_values() {
+            let same = (known.rule.clone(), known.span.subject.clone());
+            judged.of.entry(same).or_default().push(known);
         }
         Ok(judged)
     }

@@ -8,7 +8,6 @@ use model::Timestamp;
 use response::Rehearsal as Cases;
 use runtime::brands::Brand;
 use serde::{Deserialize, Serialize};
-use store::{Migration, Store, StoreOptions};
 
 use super::entry::{Entry, Kind, Paged, is_reminder};
 use super::history::Step;
@@ -58,8 +57,12 @@ impl Run {
         scratch: &Scratch,
     ) -> anyhow::Result<Self> {
         rules.check()?;
-        let alerts = open_store(scratch, name, alert::SERVICE, alert::MIGRATIONS).await?;
-        let cases = open_store(scratch, name, response::SERVICE, response::MIGRATIONS).await?;
+        let open = |service, migrations| {
+            let path = scratch.path().join(format!("{name}-{service}.db"));
+            async move { store::open_local(&path, service, migrations, Timestamp::EPOCH).await }
+        };
+        let alerts = open(alert::SERVICE, alert::MIGRATIONS).await?;
+        let cases = open(response::SERVICE, response::MIGRATIONS).await?;
         Ok(Self {
             alerts: Alerts::new(rules.alert, &rules.brands, alerts, partitions)?,
             cases: Cases::new(&rules.response, &rules.brands, cases)?,
@@ -144,17 +147,4 @@ impl Run {
         }
         Some(entry)
     }
-}
-
-async fn open_store(
-    scratch: &Scratch,
-    name: &str,
-    service: &str,
-    migrations: &[Migration],
-) -> anyhow::Result<Store> {
-    let path = scratch.path().join(format!("{name}-{service}.db"));
-    let options = StoreOptions { relaxed_sync: true, ..StoreOptions::default() };
-    let store = Store::open(&format!("sqlite://{}", path.display()), options).await?;
-    store::migrate(&store, service, migrations, Timestamp::EPOCH).await?;
-    Ok(store)
 }

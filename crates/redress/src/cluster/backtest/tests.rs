@@ -11,10 +11,9 @@ use contracts::alert::v1::{Episode, EpisodeEvent};
 use contracts::classify::v1::Feedback;
 use contracts::envelope;
 use model::{SourceKind, Transport};
-use runtime::admin::Health;
 use runtime::brands::Brand;
 use runtime::process::Parts;
-use runtime::{Account, Clock, EventClock, Net, Shutdown};
+use runtime::{Clock, EventClock};
 use serde_json::Value;
 
 use super::*;
@@ -67,14 +66,7 @@ impl World {
     async fn new() -> Self {
         let world = Self { dir: tempfile::tempdir().unwrap() };
         let log = world.log();
-        let plan = |topic: Topic| TopicPlan {
-            topic,
-            partitions: 3,
-            replication: 1,
-            cleanup: topic.cleanup(),
-            retention_ms: topic.retention_ms(),
-        };
-        log.topics(&Topic::ALL.map(plan), true).await.unwrap();
+        log.topics(&Topic::ALL.map(|topic| TopicPlan::of(topic, 3)), true).await.unwrap();
         hear(log).await;
         world
     }
@@ -143,13 +135,7 @@ fn posts() -> Vec<(Timestamp, String)> {
 /// Lets ingest and classify work through the posts, on the posts' own time.
 async fn hear(log: Arc<EmbeddedLog>) {
     let clock = Arc::new(EventClock::starting_at(Timestamp::from_seconds(START_S)));
-    let parts = Parts {
-        clock: clock.clone(),
-        shutdown: Shutdown::immediate(),
-        health: Health::new(),
-        account: Account::new(),
-        net: Net::default(),
-    };
+    let parts = Parts::alone(clock.clone());
     let local = SocketAddr::from(([127, 0, 0, 1], 0));
     let config = classify::Config { listen: local, workers: 1, ..classify::Config::default() };
     let deps = classify::Deps { log: log.clone(), parts: parts.clone() };
@@ -389,14 +375,7 @@ fn kafka_tells_the_same_as_the_embedded_log() {
 async fn rules_and_times_that_make_no_sense_are_refused_by_name() {
     let dir = tempfile::tempdir().unwrap();
     let log = EmbeddedLog::open(&dir.path().join("log.db"), bus::EmbeddedSettings::default()).unwrap();
-    let plan = TopicPlan {
-        topic: Topic::Verdicts,
-        partitions: 1,
-        replication: 1,
-        cleanup: Topic::Verdicts.cleanup(),
-        retention_ms: Topic::Verdicts.retention_ms(),
-    };
-    log.topics(&[plan], true).await.unwrap();
+    log.topics(&[TopicPlan::of(Topic::Verdicts, 1)], true).await.unwrap();
     let world = World { dir };
     for (rules, options, expected) in [
         (

@@ -19,7 +19,7 @@ use runtime::brands::Brand;
 use runtime::net::Link;
 use runtime::{Clock as _, RealClock, Secret};
 use serde::Serialize;
-use store::{Store, StoreOptions};
+use store::Store;
 use tokio::sync::mpsc;
 
 use super::super::local::port;
@@ -163,10 +163,7 @@ async fn start(rig: &Rig, services: &mut Services, hook: &str) -> anyhow::Result
 
 async fn open(rig: &Rig, service: &str, migrations: &[store::Migration]) -> anyhow::Result<Store> {
     let path = rig.scratch.path().join(format!("{service}.db"));
-    let url = format!("sqlite://{}", path.display());
-    let store = Store::open(&url, StoreOptions { relaxed_sync: true, ..StoreOptions::default() }).await?;
-    store::migrate(&store, service, migrations, RealClock.now()).await?;
-    Ok(store)
+    Ok(store::open_local(&path, service, migrations, RealClock.now()).await?)
 }
 
 /// Listens for webhooks on this machine; its address.

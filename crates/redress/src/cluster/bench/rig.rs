@@ -6,9 +6,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
 use bus::{EmbeddedLog, EmbeddedSettings, KafkaLog, KafkaSettings, Log, Topic, TopicPlan};
-use runtime::admin::Health;
+use runtime::RealClock;
 use runtime::process::Parts;
-use runtime::{Account, Net, RealClock, Shutdown};
 use tokio::task::JoinHandle;
 
 use super::super::scratch::Scratch;
@@ -46,14 +45,7 @@ impl Rig {
                 (Arc::new(EmbeddedLog::open(&path, EmbeddedSettings::default())?), None)
             }
         };
-        let planned = |topic: Topic| TopicPlan {
-            topic,
-            partitions,
-            replication: 1,
-            cleanup: topic.cleanup(),
-            retention_ms: topic.retention_ms(),
-        };
-        let plan: Vec<_> = Topic::ALL.into_iter().map(planned).collect();
+        let plan = Topic::ALL.map(|topic| TopicPlan::of(topic, partitions));
         log.topics(&plan, true).await.context("cannot make topics to measure on")?;
         Ok(Self { log, kafka, scratch, partitions })
     }
@@ -84,13 +76,7 @@ pub(super) struct Services {
 
 impl Services {
     pub(super) fn new() -> Self {
-        let parts = Parts {
-            clock: Arc::new(RealClock),
-            shutdown: Shutdown::immediate(),
-            health: Health::new(),
-            account: Account::new(),
-            net: Net::default(),
-        };
+        let parts = Parts::alone(Arc::new(RealClock));
         let driver = parts.shutdown.clone();
         tokio::spawn(async move { driver.drive().await });
         Self { parts, running: Vec::new() }

@@ -9,12 +9,11 @@ use anyhow::Context as _;
 use bus::{EmbeddedLog, EmbeddedSettings, Log, Topic, TopicPlan};
 use ingest::{ConnectorConfig, StreamConfig};
 use model::SourceKind;
-use runtime::admin::Health;
 use runtime::brands::Brand;
 use runtime::net::Link;
 use runtime::process::Parts;
-use runtime::{Account, Clock, Net, RealClock, Shutdown};
-use store::{Migration, Store, StoreOptions};
+use runtime::{Clock, RealClock};
+use store::{Migration, Store};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -77,13 +76,7 @@ impl System {
             .context("cannot open the log")?;
         let log = Arc::new(log);
         log.topics(&plan(scratch.is_some()), true).await.context("cannot make the topics")?;
-        let parts = Parts {
-            clock: setup.clock.clone(),
-            shutdown: Shutdown::immediate(),
-            health: Health::new(),
-            account: Account::new(),
-            net: Net::default(),
-        };
+        let parts = Parts::alone(setup.clock.clone());
         let (break_it, broken) = watch::channel(None);
         let mut system = Self {
             console: setup.listen,
@@ -223,38 +216,25 @@ impl System {
 }
 
 fn folder(asked: Option<&Path>) -> anyhow::Result<(PathBuf, Option<Scratch>)> {
-    let (dir, scratch) = match asked {
-        Some(dir) => (dir.to_owned(), None),
-        None => {
-            let scratch = Scratch::new("dev")?;
-            (scratch.path().to_owned(), Some(scratch))
-        }
+    let Some(dir) = asked else {
+        let scratch = Scratch::new("dev")?;
+        return Ok((scratch.path().to_owned(), Some(scratch)));
     };
-    std::fs::create_dir_all(&dir).with_context(|| format!("cannot make the folder {}", dir.display()))?;
-    Ok((dir, scratch))
+    std::fs::create_dir_all(dir).with_context(|| format!("cannot make the folder {}", dir.display()))?;
+    Ok((dir.to_owned(), None))
 }
 
-fn plan(scratch: bool) -> Vec<TopicPlan> {
-    Topic::ALL
-        .into_iter()
-        .map(|topic| TopicPlan {
-            topic,
-            partitions: PARTITIONS,
-            replication: 1,
-            cleanup: topic.cleanup(),
-            retention_ms: if scratch { topic.retention_ms().min(KEPT_MS) } else { topic.retention_ms() },
-        })
-        .collect()
+fn plan(scratch: bool) -> [TopicPlan; Topic::ALL.len()] {
+    Topic::ALL.map(|topic| {
+        let kept = TopicPlan::of(topic, PARTITIONS);
+        let retention_ms = if scratch { kept.retention_ms.min(KEPT_MS) } else { kept.retention_ms };
+        TopicPlan { retention_ms, ..kept }
+    })
 }
 
 async fn open_store(dir: &Path, service: &str, migrations: &[Migration]) -> anyhow::Result<Store> {
     let path = dir.join(format!("{service}.db"));
-    let store = Store::open(
-        &format!("sqlite://{}", path.display()),
-        StoreOptions { relaxed_sync: true, ..StoreOptions::default() },
-    )
-    .await?;
-    store::migrate(&store, service, migrations, RealClock.now()).await?;
+    let store = store::open_local(&path, service, migrations, RealClock.now()).await?;
     // This folder has one process at a time: whoever had claimed anything is gone.
     store::release(&store, service, None).await?;
     Ok(store)

@@ -60,7 +60,7 @@ pub fn write(parts: &[Part]) -> Vec<u8> {
         out.extend((part.width as u16).to_le_bytes());
         out.extend(part.sure_from.to_le_bytes());
         if let Some(twin) = &part.twin {
-            let languages = twin.languages.iter().fold(0u16, |bits, row| bits | 1 << row);
+            let languages = twin.languages.iter().fold(0u16, |bits, row| bits | (1 << row));
             out.extend((twin.column as u16).to_le_bytes());
             out.extend((twin.instead as u16).to_le_bytes());
             out.extend(languages.to_le_bytes());
@@ -176,7 +176,7 @@ fn twin(from: &mut Cursor<'_>, width: usize) -> Result<Twin, ModelError> {
     let instead = usize::from(from.short("twin")?);
     from.check(column < width && instead < width, "twin")?;
     let languages = from.short("twin")?;
-    Ok(Twin { column, instead, languages: (0..ROWS).filter(|row| languages >> row & 1 == 1).collect() })
+    Ok(Twin { column, instead, languages: (0..ROWS).filter(|row| (languages >> row) & 1 == 1).collect() })
 }
 
 struct Cursor<'a> {

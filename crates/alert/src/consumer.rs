@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use bus::{Consumer, ConsumerSettings, Partition, Received, Topic};
-use contracts::alert::v1::TallyEvent;
+use contracts::alert::v1::{TallyEvent, ThreadOutlook};
 use contracts::envelope::{self, CE_TYPE};
 use contracts::ingest::v1::{Coverage, DeadLetter, Erasure};
 use model::{Outcome, Subject, Timestamp};
@@ -15,7 +15,7 @@ use runtime::Phase;
 use tracing::{info, warn};
 
 use crate::config::{Config, DetectConfig, ThreadConfig, Zones};
-use crate::desk::{self, Desk, TO_DEAD_LETTERS};
+use crate::desk::{self, Desk, TO_DEAD_LETTERS, TO_TALLIES};
 use crate::detection::{Detectors, Heard, Rules};
 use crate::picture::Picture;
 use crate::reading::{self, BatchError, Offsets, PAUSE};
@@ -99,6 +99,8 @@ struct Outcomes {
     /// The place of the last signal of each rule and subject.
     last: BTreeMap<(String, Subject), usize>,
     heard: Heard,
+    /// What live threads say to their subjects, which others may own.
+    outlooks: Vec<ThreadOutlook>,
     dead: Vec<(DeadLetter, String)>,
     /// What is to be forgotten, by the partition that says so.
     forgotten: BTreeMap<Partition, Vec<Forgotten>>,
@@ -240,15 +242,24 @@ impl Detection {
             }
             return outcomes.count(is_replay);
         }
-        let heard = envelope::open::<TallyEvent>(ce_type, value)
-            .map_err(|e| (e.label(), e.to_string()))
-            .and_then(|event| owned.detectors.take(&event, &owned.rules).map_err(|e| ("invalid_tally", e)));
+        let heard = match envelope::is::<ThreadOutlook>(ce_type) {
+            true => envelope::open::<ThreadOutlook>(ce_type, value)
+                .map_err(|e| (e.label(), e.to_string()))
+                .and_then(|said| owned.detectors.expect(&said).map_err(|e| ("invalid_tally", e)))
+                .map(|()| Heard::default()),
+            false => {
+                envelope::open::<TallyEvent>(ce_type, value).map_err(|e| (e.label(), e.to_string())).and_then(
+                    |event| owned.detectors.take(&event, &owned.rules).map_err(|e| ("invalid_tally", e)),
+                )
+            }
+        };
         match heard {
             _ if is_replay => outcomes.count(true),
             Ok(heard) => {
                 outcomes.count(false);
                 heard.signals.into_iter().for_each(|signal| outcomes.gather(signal));
                 outcomes.heard.rising.extend(heard.rising);
+                outcomes.outlooks.extend(heard.outlooks);
             }
             Err((label, detail)) => outcomes.dead.push(dead_letter(record, label, &detail, now)),
         }
@@ -305,6 +316,10 @@ impl Detection {
                 }
                 for forgotten in outcomes.forgotten.values().flatten() {
                     self.desk.forget(&mut tx, forgotten, now).await?;
+                }
+                for said in &outcomes.outlooks {
+                    let id = format!("outlook/{}/{}/{}", said.thread, said.at_s, said.p_spread);
+                    desk::publish_later(&mut tx, TO_TALLIES, id, said.subject.clone(), said, now).await?;
                 }
                 for (letter, id) in &outcomes.dead {
                     let key = format!("{}/{}", letter.topic, letter.partition);
@@ -376,18 +391,19 @@ impl Detection {
     async fn look_at_idle(&mut self) -> anyhow::Result<()> {
         let now = self.now();
         let until = now.plus_millis(-IDLE_GRACE_S * 1_000);
-        let mut signals = Vec::new();
+        let mut outcomes = Outcomes::default();
         for owned in self.owned.values_mut() {
             let waited = now.millis_since(owned.looked_at) >= IDLE_EVERY_S * 1_000;
             if waited && owned.detectors.has_open() {
                 owned.looked_at = now;
-                signals.extend(owned.detectors.idle(until.as_seconds(), &owned.rules).signals);
+                let heard = owned.detectors.idle(until.as_seconds(), &owned.rules);
+                outcomes.signals.extend(heard.signals);
+                outcomes.outlooks.extend(heard.outlooks);
             }
         }
-        if signals.is_empty() {
+        if outcomes.signals.is_empty() && outcomes.outlooks.is_empty() {
             return Ok(());
         }
-        let outcomes = Outcomes { signals, ..Outcomes::default() };
         // What is not written now is found again at the next look: an episode that is open here or there.
         if let Err(error) = self.write(&outcomes, &BTreeMap::new(), &[], now).await {
             warn!(%error, service = SERVICE, "quiet episodes not written");

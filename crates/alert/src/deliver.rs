@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use tracing::{error, warn};
 
 use crate::config::DeliveryConfig;
-use crate::desk::{Desk, Passing, TO_ALERTS, TO_DEAD_LETTERS, TO_FEEDBACK};
+use crate::desk::{Desk, Passing, TO_ALERTS, TO_DEAD_LETTERS, TO_FEEDBACK, TO_TALLIES};
 use crate::destinations::Destinations;
 use crate::metrics::Metrics;
 use crate::store::{self as tables, SERVICE, TableError};
@@ -174,6 +174,7 @@ impl Sender {
         let ended = match message.entry.message.destination.as_str() {
             TO_ALERTS => self.publish(Topic::Alerts, "redress.alert.v1.EpisodeEvent", &message).await,
             TO_FEEDBACK => self.publish(Topic::Feedback, "redress.classify.v1.Feedback", &message).await,
+            TO_TALLIES => self.publish(Topic::Tallies, "redress.alert.v1.ThreadOutlook", &message).await,
             TO_DEAD_LETTERS => {
                 self.publish(Topic::DeadLetter, "redress.ingest.v1.DeadLetter", &message).await
             }

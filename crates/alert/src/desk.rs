@@ -24,6 +24,8 @@ pub(crate) const TO_ALERTS: &str = "topic/alerts";
 pub(crate) const TO_FEEDBACK: &str = "topic/feedback";
 /// The outbox's destination for what was refused.
 pub(crate) const TO_DEAD_LETTERS: &str = "topic/deadletter";
+/// The outbox's destination for what live threads say to their subjects.
+pub(crate) const TO_TALLIES: &str = "topic/tallies";
 /// Due work: look at an episode.
 pub(crate) const DUE_EPISODE: &str = "episode";
 /// How often a transaction is begun again when it met another.

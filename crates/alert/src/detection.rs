@@ -3,17 +3,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use contracts::alert::v1::TallyEvent;
+use contracts::alert::v1::{TallyEvent, ThreadOutlook};
 use contracts::ingest::v1::Coverage;
 use detect::thread::{CascadeModel, ThreadState};
 use detect::{Context, DetectPolicy, EpisodeSignal, Observation, Prior, SubjectState, observe, tick};
-use model::{MentionId, Severity, Subject, Timestamp};
+use model::{MentionId, Severity, Subject, Timestamp, Topic};
 use paging::{Counts, Evidence, Facts, Forecast, Forgotten, Policy, Reason, Signal, SignalKind};
 use prost::Message as _;
 
 use crate::config::{DetectConfig, ThreadConfig, Zones};
 use crate::coverage::{Hearing, StoredHearing};
 use crate::desk::topic_of;
+use crate::outlook::{Outlooks, Said, StoredOutlook};
 use crate::{tally, wire};
 
 /// Event seconds between looks at open episodes.
@@ -85,6 +86,8 @@ pub(crate) struct Heard {
     pub(crate) signals: Vec<Signal>,
     /// For people who look.
     pub(crate) rising: Vec<Rising>,
+    /// For the owners of the subjects that live threads are about.
+    pub(crate) outlooks: Vec<ThreadOutlook>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -120,6 +123,10 @@ struct ThreadEntry {
     stopping_s: Option<i64>,
     /// Its sources are not heard, and people know.
     is_blind: bool,
+    /// What it is about, as far as anybody said.
+    topic: Option<Topic>,
+    /// What its subject was told of it.
+    said: Said,
 }
 
 /// The detectors of one partition.
@@ -134,6 +141,8 @@ pub(crate) struct Detectors {
     /// Subjects with an open episode.
     open: BTreeSet<String>,
     hearing: Hearing,
+    /// What live threads say to the subjects here.
+    outlooks: Outlooks,
 }
 
 impl Detectors {
@@ -153,6 +162,11 @@ impl Detectors {
     /// Takes in what a source says about itself.
     pub(crate) fn cover(&mut self, said: &Coverage) {
         self.hearing.told(said);
+    }
+
+    /// Takes in what a live thread says to its subject. `Err` names what is wrong with it.
+    pub(crate) fn expect(&mut self, outlook: &ThreadOutlook) -> Result<(), String> {
+        self.outlooks.take(outlook)
     }
 
     /// What is to be forgotten is shown no more. True: something was.
@@ -209,11 +223,12 @@ impl Detectors {
         for key in self.open.clone() {
             let Ok(subject) = key.parse::<Subject>() else { continue };
             let coverage = self.hearing.now(subject.brand().as_str(), now_s);
-            let context = Context { coverage, ..self.context(subject.brand().as_str(), now_s, rules) };
+            let context = Context { coverage, ..self.context(&subject, &key, now_s, rules) };
             if let Some(thread) = self.threads.get_mut(&key) {
                 heard.signals.extend(thread.tick(&subject, now_s, &coverage, rules));
                 if !thread.is_open {
                     self.open.remove(&key);
+                    heard.outlooks.extend(thread.outlook(&subject, None, now_s, rules));
                 }
                 continue;
             }
@@ -232,7 +247,7 @@ impl Detectors {
         for (connector, posts) in &event.connectors {
             self.hearing.heard(brand, connector, *posts, event.at_s);
         }
-        let mut context = self.context(brand, event.at_s, rules);
+        let mut context = self.context(subject, &event.subject, event.at_s, rules);
         let entry = self.subjects.entry(event.subject.clone()).or_default();
         entry.note(event);
         let warmup_s = rules.detect.warmup_s;
@@ -309,6 +324,7 @@ impl Detectors {
         (thread.asked, thread.asked_s) = (thread.state.seen(), now_s);
         let forecast = forecast_of(thread, now_s, brand, rules);
         let kind = thread.kind(&forecast, now_s, rules);
+        heard.outlooks.extend(thread.outlook(subject, Some(&forecast), now_s, rules));
         if forecast.p_viral >= 0.1 {
             heard.rising.push(thread.rising(subject, &forecast, event.at_s));
         }
@@ -322,8 +338,10 @@ impl Detectors {
         heard.signals.push(thread.signal(subject, kind, forecast, why, event.at_s));
     }
 
-    fn context(&self, brand: &str, at_s: i64, rules: &Rules) -> Context {
+    fn context(&self, subject: &Subject, key: &str, at_s: i64, rules: &Rules) -> Context {
+        let brand = subject.brand().as_str();
         Context {
+            thread: self.outlooks.liveliest(key, at_s, rules.threads.quiet_s),
             prior: self.priors.get(brand).copied().unwrap_or(Prior::NONE),
             utc_offset_s: rules.zones.offset_s(brand, at_s),
             ..Context::default()
@@ -342,6 +360,7 @@ impl Detectors {
     }
 
     fn forget_threads(&mut self, now_s: i64, rules: &Rules) {
+        self.outlooks.forget_old(now_s, rules.threads.quiet_s);
         let idle_s = THREAD_IDLE_S.max(rules.threads.quiet_s);
         self.threads.retain(|_, thread| {
             let idle_s = if thread.state.seen() == 0 { THREAD_UNANSWERED_S } else { idle_s };
@@ -461,6 +480,8 @@ impl ThreadEntry {
             is_open: false,
             stopping_s: None,
             is_blind: false,
+            topic: None,
+            said: Said::default(),
         }
     }
 
@@ -476,6 +497,10 @@ impl ThreadEntry {
         self.posts += u64::from(event.posts);
         self.complaints_milli += event.complaints_milli;
         self.people.merge(tally.authors);
+        // What the original post is about counts for the thread, whatever the answers are about.
+        if self.topic.is_none() || event.reactions.iter().any(|reaction| reaction.is_root) {
+            self.topic = Topic::parse(&event.topic).ok().or(self.topic.take());
+        }
         for reaction in event.reactions.iter().filter(|reaction| !reaction.is_root) {
             self.state.reaction(reaction.at_us.div_euclid(1_000_000), reaction.followers);
         }
@@ -516,6 +541,27 @@ impl ThreadEntry {
         let grew = forecast.expected_final as f32 >= self.told_size * 1.25;
         (grew && now_s - self.told_s >= REFRESH_S || now_s - self.told_s >= 6 * REFRESH_S)
             .then_some(SignalKind::Seen)
+    }
+
+    /// What the subject it is about is to hear of it: of a thread of complaints how likely it spreads, of one that
+    /// is over (without a forecast) that it will not.
+    fn outlook(
+        &mut self,
+        subject: &Subject,
+        forecast: Option<&Forecast>,
+        now_s: i64,
+        rules: &Rules,
+    ) -> Option<ThreadOutlook> {
+        let about = Subject::Topic { brand: subject.brand().clone(), topic: self.topic.clone()? };
+        let forecast = forecast.filter(|_| self.complaint_share() >= rules.threads.complaint_share_min);
+        let p_spread = forecast.map_or(0.0, |forecast| forecast.p_viral as f32);
+        self.said.is_news(p_spread, now_s, rules.threads.quiet_s).then(|| ThreadOutlook {
+            subject: about.key(),
+            thread: subject.key(),
+            at_s: now_s,
+            p_spread,
+            expected_final: forecast.map_or(0.0, |forecast| forecast.expected_final as f32),
+        })
     }
 
     /// Time passes over an open thread: nobody reacts, or nobody can say.
@@ -600,7 +646,8 @@ impl ThreadEntry {
         Signal {
             rule: Policy::SPREADING_THREAD.to_owned(),
             subject: subject.clone(),
-            topic: None,
+            // What is about none of the known topics has nothing in common with others of that kind.
+            topic: self.topic.clone().filter(|topic| topic.as_str() != tally::OTHER),
             kind,
             facts: Facts {
                 title: format!(
@@ -732,6 +779,8 @@ struct Stored {
     threads: Vec<StoredThread>,
     #[prost(message, optional, tag = "7")]
     hearing: Option<StoredHearing>,
+    #[prost(message, repeated, tag = "8")]
+    outlooks: Vec<StoredOutlook>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -788,6 +837,10 @@ struct StoredThread {
     stopping_s: Option<i64>,
     #[prost(bool, tag = "16")]
     is_blind: bool,
+    #[prost(string, tag = "17")]
+    topic: String,
+    #[prost(message, optional, tag = "18")]
+    said: Option<Said>,
 }
 
 impl Detectors {
@@ -823,6 +876,8 @@ impl Detectors {
             is_open: thread.is_open,
             stopping_s: thread.stopping_s,
             is_blind: thread.is_blind,
+            topic: thread.topic.as_ref().map_or_else(String::new, ToString::to_string),
+            said: Some(thread.said),
         });
         let stored = Stored {
             version: SNAPSHOT_VERSION,
@@ -832,6 +887,7 @@ impl Detectors {
             subjects: subjects.collect(),
             threads: threads.collect(),
             hearing: Some(StoredHearing::from(&self.hearing)),
+            outlooks: self.outlooks.stored(),
         };
         stored.encode_to_vec()
     }
@@ -848,6 +904,7 @@ impl Detectors {
             lesson_s: stored.lesson_s,
             first_s: stored.first_s,
             hearing: stored.hearing.map(Hearing::from).unwrap_or_default(),
+            outlooks: Outlooks::of(stored.outlooks),
             ..Self::default()
         };
         for subject in stored.subjects {
@@ -886,6 +943,8 @@ impl Detectors {
                 is_open: thread.is_open,
                 stopping_s: thread.stopping_s,
                 is_blind: thread.is_blind,
+                topic: Topic::parse(&thread.topic).ok(),
+                said: thread.said.unwrap_or_default(),
             };
             detectors.threads.insert(thread.key, entry);
         }

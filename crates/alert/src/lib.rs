@@ -19,6 +19,7 @@ mod detection;
 mod file;
 mod grpc;
 mod metrics;
+mod outlook;
 mod picture;
 mod reading;
 mod rehearsal;

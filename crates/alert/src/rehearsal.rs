@@ -10,7 +10,7 @@ use std::time::Duration;
 use ::store::{Store, due};
 use anyhow::Context as _;
 use bus::{Outgoing, Received, Topic, partition_of};
-use contracts::alert::v1::{EpisodeEvent, TallyEvent};
+use contracts::alert::v1::{EpisodeEvent, TallyEvent, ThreadOutlook};
 use contracts::envelope::{self, CE_TYPE};
 use contracts::ingest::v1::{Coverage, Erasure};
 use model::{BrandId, Subject, Timestamp};
@@ -57,6 +57,12 @@ pub struct Rehearsal {
 struct Owned {
     detectors: Detectors,
     looked_at: Timestamp,
+}
+
+impl Owned {
+    fn at(now: Timestamp) -> Self {
+        Self { detectors: Detectors::default(), looked_at: now }
+    }
 }
 
 impl Rehearsal {
@@ -146,10 +152,7 @@ impl Rehearsal {
         let doing = "reading a tally just made";
         let now = self.now;
         let partition = outgoing.partition.unwrap_or_else(|| partition_of(&record.key, self.partitions));
-        let owned = self
-            .owned
-            .entry(partition)
-            .or_insert_with(|| Owned { detectors: Detectors::default(), looked_at: now });
+        let owned = self.owned.entry(partition).or_insert_with(|| Owned::at(now));
         owned.looked_at = now;
         if envelope::is::<Coverage>(ce_type) {
             owned.detectors.cover(&envelope::open(ce_type, value).context(doing)?);
@@ -163,6 +166,16 @@ impl Rehearsal {
         let event: TallyEvent = envelope::open(ce_type, value).context(doing)?;
         let heard = owned.detectors.take(&event, &self.rules).map_err(|e| anyhow::anyhow!("tally: {e}"))?;
         signals.extend(heard.signals);
+        self.say(heard.outlooks)
+    }
+
+    /// What live threads say to their subjects comes there at once.
+    fn say(&mut self, outlooks: Vec<ThreadOutlook>) -> anyhow::Result<()> {
+        for said in outlooks {
+            let partition = partition_of(said.subject.as_bytes(), self.partitions);
+            let owned = self.owned.entry(partition).or_insert_with(|| Owned::at(self.now));
+            owned.detectors.expect(&said).map_err(|e| anyhow::anyhow!("outlook: {e}"))?;
+        }
         Ok(())
     }
 
@@ -175,14 +188,17 @@ impl Rehearsal {
     async fn look(&mut self, told: &mut Vec<Rehearsed>) -> anyhow::Result<()> {
         let now = self.now;
         let until = now.plus_millis(-IDLE_GRACE_S * 1_000);
-        let mut signals = Vec::new();
+        let (mut signals, mut outlooks) = (Vec::new(), Vec::new());
         for owned in self.owned.values_mut() {
             let has_waited = now.millis_since(owned.looked_at) >= IDLE_EVERY_S * 1_000;
             if has_waited && owned.detectors.has_open() {
                 owned.looked_at = now;
-                signals.extend(owned.detectors.idle(until.as_seconds(), &self.rules).signals);
+                let heard = owned.detectors.idle(until.as_seconds(), &self.rules);
+                signals.extend(heard.signals);
+                outlooks.extend(heard.outlooks);
             }
         }
+        self.say(outlooks)?;
         self.settle(signals, Vec::new(), told).await
     }
 

@@ -29,6 +29,8 @@ const HANDLE_CHARS_MAX: usize = 200;
 const PERMALINK_CHARS_MAX: usize = 2_000;
 /// Largest dead-letter body, in bytes.
 const DEAD_BODY_BYTES_MAX: usize = 256 * 1024;
+/// The topic of what is about none that understanding knows.
+pub(crate) const OTHER: &str = "other";
 /// How much of a text is shown, in characters.
 const EXCERPT_CHARS_MAX: usize = paging::Evidence::EXCERPT_CHARS_MAX;
 
@@ -152,7 +154,7 @@ pub(crate) fn topic_of(verdict: &Verdict) -> model::Topic {
         Some(score) => {
             model::Topic::parse(&score.name).unwrap_or_else(|_| model::Topic::slugify(&score.name))
         }
-        None => model::Topic::slugify("other"),
+        None => model::Topic::slugify(OTHER),
     }
 }
 
@@ -213,6 +215,8 @@ struct Sum {
     complaints: u32,
     reactions: Vec<Reaction>,
     connectors: BTreeMap<String, u32>,
+    /// Of a thread: what it is about.
+    about: Option<model::Topic>,
     offsets: Option<(i64, i64)>,
     top: Option<(u32, MentionId, Option<Evidence>)>,
 }
@@ -278,6 +282,9 @@ fn add_post(
         let sum = Sum::of(sums, &Subject::Thread { brand: brand.clone(), root }, record, at_s);
         sum.add(post, complaint);
         sum.reactions.push(Reaction { at_us: mention.observed_at_us, followers, is_root });
+        if is_root || (sum.about.is_none() && complaint >= EVIDENCE_FROM) {
+            sum.about = Some(topic.clone());
+        }
         let shown = if is_root { Some(evidence_of(mention, Some(verdict))) } else { shown.clone() };
         // The original post stands for its thread.
         let weight = if is_root { u32::MAX } else { weight };
@@ -405,6 +412,7 @@ impl Sum {
             complaints: self.complaints,
             top,
             connectors: self.connectors,
+            topic: self.about.map_or_else(String::new, |topic| topic.to_string()),
         };
         let id = format!("{}:{from_offset}:{to_offset}:{}:{part}:{}", key.partition, key.at_s, event.subject);
         let at = Timestamp::from_seconds(key.at_s);

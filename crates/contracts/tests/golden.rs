@@ -32,6 +32,7 @@ golden! {
     verdict_event: contracts::classify::v1::VerdictEvent;
     feedback: contracts::classify::v1::Feedback;
     tally_event: contracts::alert::v1::TallyEvent;
+    thread_outlook: contracts::alert::v1::ThreadOutlook;
     episode_event: contracts::alert::v1::EpisodeEvent;
     case_event: contracts::response::v1::CaseEvent;
 }

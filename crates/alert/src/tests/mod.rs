@@ -189,12 +189,16 @@ fn a_restored_snapshot_has_the_same_future() {
     for cut in [0, 1, 50, all.len() / 2, all.len() - 1] {
         let mut first = Detectors::default();
         for tally in &all[..cut] {
-            first.take(tally, &rules).unwrap();
+            let heard = first.take(tally, &rules).unwrap();
+            heard.outlooks.iter().for_each(|said| first.expect(said).unwrap());
         }
         let mut second = Detectors::from_bytes(&first.snapshot()).unwrap();
         for tally in &all[cut..] {
             let (one, two) = (first.take(tally, &rules).unwrap(), second.take(tally, &rules).unwrap());
             assert_eq!(one.signals, two.signals, "cut at {cut}");
+            assert_eq!(one.outlooks, two.outlooks, "cut at {cut}");
+            one.outlooks.iter().for_each(|said| first.expect(said).unwrap());
+            two.outlooks.iter().for_each(|said| second.expect(said).unwrap());
         }
         assert_eq!(first.snapshot(), second.snapshot());
     }
@@ -328,6 +332,22 @@ async fn a_rise_and_a_spreading_thread_are_found_end_to_end_and_told_by_now() {
             rules.contains("rising-subject") && rules.contains("spreading-thread")
         })
         .await;
+    // What the thread says comes to whoever owns its subject, wherever the thread itself is.
+    let of_subject = |ce_type: &'static str, records: Vec<bus::Received>| -> BTreeSet<bus::Partition> {
+        let is_it = |r: &bus::Received| {
+            r.record.headers.text("ce_type").is_some_and(|found| found == ce_type)
+                && r.record.key == "topic/acme/refund"
+        };
+        records.iter().filter(|r| is_it(r)).map(|r| r.position.partition).collect()
+    };
+    let said = "redress.alert.v1.ThreadOutlook";
+    world
+        .until(NO_TIME, "the thread speaks", async || {
+            !of_subject(said, world.records(Topic::Tallies).await).is_empty()
+        })
+        .await;
+    let tallies = of_subject("redress.alert.v1.TallyEvent", world.records(Topic::Tallies).await);
+    assert_eq!(of_subject(said, world.records(Topic::Tallies).await), tallies);
     let open = episodes(&mut running, &[]).await;
     let thread = open.iter().find(|e| e.rule == "spreading-thread").unwrap();
     assert_eq!(thread.thread_root, contracts::id(Said::id("burst0").as_bytes()));

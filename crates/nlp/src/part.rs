@@ -179,11 +179,12 @@ impl Part {
             for stretch in block.chunks(256) {
                 let (mut even, mut odd, mut ninth) = (0u64, 0u64, 0u32);
                 for hash in stretch {
-                    let [a, b, c, d, e, f, g, h, last] = rows[(hash >> shift) as usize];
-                    let eight = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
+                    let row = &rows[(hash >> shift) as usize];
+                    let (words, rest) = row.as_chunks::<8>();
+                    let eight = u64::from_le_bytes(words[0]);
                     even += eight & EVEN;
                     odd += (eight >> 8) & EVEN;
-                    ninth += u32::from(last);
+                    ninth += u32::from(rest[0]);
                 }
                 for (column, t) in total[..8].iter_mut().enumerate() {
                     let sums = if column % 2 == 0 { even } else { odd };

@@ -34,7 +34,7 @@ fn checked() -> Vec<Checked> {
         .collect()
 }
 
-fn wrong<'a>(all: &'a [Checked], severe: bool) -> Vec<&'a str> {
+fn wrong(all: &[Checked], severe: bool) -> Vec<&str> {
     all.iter().filter(|one| one.severe == severe && !one.right).map(|one| one.text).collect()
 }
 

@@ -11,7 +11,6 @@
 mod context;
 mod episode;
 mod explain;
-mod live;
 mod policy;
 mod pulse;
 mod reason;
@@ -31,7 +30,6 @@ mod window;
 pub use context::{Context, Coverage, Prior, ThreadPrior};
 pub use episode::EpisodeSignal;
 pub use explain::{Controller, Explanation, Moment, backtest};
-pub use live::{LIVE_THREADS_MAX, LiveThreads, ThreadWord, worth_telling};
 pub use policy::DetectPolicy;
 pub use reason::{Branch, Reason, ReasonKind};
 pub use rhythm::Rhythm;

@@ -6,13 +6,15 @@ use std::borrow::Cow;
 
 use crate::features::Spec;
 use crate::language::ROWS;
-use crate::part::{Head, Part, Task};
+use crate::part::{Head, Part, Task, Twin};
 
 const MAGIC: &[u8; 8] = b"rdrsnlp1";
 const PARTS_MAX: usize = 8;
 const HEADS_MAX: usize = 64;
 const CLASSES_MAX: usize = 4096;
 const NAME_BYTES_MAX: usize = 256;
+/// The flag of a part with a twin; files without one look as they always did.
+const TWIN: u8 = 8;
 
 /// Why bytes are not a model.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -49,11 +51,20 @@ pub fn write(parts: &[Part]) -> Vec<u8> {
             spec.chars_max,
             spec.dense_max,
             spec.reach,
-            u8::from(spec.once) + 2 * u8::from(spec.by_language) + 4 * u8::from(spec.over_marks),
+            u8::from(spec.once)
+                + 2 * u8::from(spec.by_language)
+                + 4 * u8::from(spec.over_marks)
+                + TWIN * u8::from(part.twin.is_some()),
             part.bits as u8,
         ]);
         out.extend((part.width as u16).to_le_bytes());
         out.extend(part.sure_from.to_le_bytes());
+        if let Some(twin) = &part.twin {
+            let languages = twin.languages.iter().fold(0u16, |bits, row| bits | (1 << row));
+            out.extend((twin.column as u16).to_le_bytes());
+            out.extend((twin.instead as u16).to_le_bytes());
+            out.extend(languages.to_le_bytes());
+        }
         out.push(part.heads.len() as u8);
         for head in &part.heads {
             out.push(head.task as u8);
@@ -106,6 +117,10 @@ fn part(from: &mut Cursor<'_>) -> Result<Part, ModelError> {
     let width = usize::from(from.short("width")?);
     from.check((1..=CLASSES_MAX).contains(&width), "width")?;
     let sure_from = from.float("threshold")?;
+    let twin = match flags & TWIN {
+        0 => None,
+        _ => Some(twin(from, width)?),
+    };
     let head_count = usize::from(from.byte("head count")?);
     from.check((1..=HEADS_MAX).contains(&head_count), "head count")?;
     let mut heads = Vec::with_capacity(head_count);
@@ -152,7 +167,16 @@ fn part(from: &mut Cursor<'_>) -> Result<Part, ModelError> {
         bias,
         heads,
         sure_from,
+        twin,
     })
+}
+
+fn twin(from: &mut Cursor<'_>, width: usize) -> Result<Twin, ModelError> {
+    let column = usize::from(from.short("twin")?);
+    let instead = usize::from(from.short("twin")?);
+    from.check(column < width && instead < width, "twin")?;
+    let languages = from.short("twin")?;
+    Ok(Twin { column, instead, languages: (0..ROWS).filter(|row| (languages >> row) & 1 == 1).collect() })
 }
 
 struct Cursor<'a> {

@@ -97,6 +97,17 @@ impl Head {
     }
 }
 
+/// Languages whose score in one column is read from another: their meaning was learned apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Twin {
+    /// The column that answers.
+    pub column: usize,
+    /// The column whose weights are taken instead.
+    pub instead: usize,
+    /// The rows of the per-language tables this holds for.
+    pub languages: Vec<usize>,
+}
+
 /// A table of one row per feature bucket and one column per class, with the heads over its columns.
 #[derive(Debug, Clone)]
 pub struct Part {
@@ -116,6 +127,8 @@ pub struct Part {
     pub heads: Vec<Head>,
     /// A choice is called sure from this top probability on.
     pub sure_from: f32,
+    /// A column with weights of its own for some languages.
+    pub twin: Option<Twin>,
 }
 
 impl Part {
@@ -125,14 +138,64 @@ impl Part {
         out.resize(self.width, 0.0);
         match self.width {
             8 => self.gather::<8, 1>(features, out),
+            9 => self.gather_nine(features, out),
             16 => self.gather::<16, 2>(features, out),
             24 => self.gather::<24, 3>(features, out),
             32 => self.gather::<32, 4>(features, out),
             _ => self.gather_any(features, out),
         }
+        for (score, scale) in out.iter_mut().zip(&self.scale) {
+            *score *= scale;
+        }
+        if let Some(twin) = &self.twin
+            && twin.languages.contains(&language_row)
+        {
+            out[twin.column] = out[twin.instead];
+        }
         let bias = &self.bias[language_row * self.width..(language_row + 1) * self.width];
-        for ((score, scale), bias) in out.iter_mut().zip(&self.scale).zip(bias) {
-            *score = *score * scale + bias;
+        for (score, bias) in out.iter_mut().zip(bias) {
+            *score += bias;
+        }
+    }
+
+    /// The column that holds the weights of `column` for a language.
+    pub fn column(&self, column: usize, language_row: usize) -> usize {
+        match &self.twin {
+            Some(twin) if twin.column == column && twin.languages.contains(&language_row) => twin.instead,
+            _ => column,
+        }
+    }
+
+    /// As `gather`, for eight columns and one more.
+    fn gather_nine(&self, features: &Features, out: &mut [f32]) {
+        const EVEN: u64 = 0x00ff_00ff_00ff_00ff;
+        let (rows, _) = self.table.as_chunks::<9>();
+        let shift = 32 - self.bits;
+        for block in [&features.words, &features.chars] {
+            if block.is_empty() {
+                continue;
+            }
+            let mut total = [0u32; 9];
+            for stretch in block.chunks(256) {
+                let (mut even, mut odd, mut ninth) = (0u64, 0u64, 0u32);
+                for hash in stretch {
+                    let [a, b, c, d, e, f, g, h, last] = rows[(hash >> shift) as usize];
+                    let eight = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
+                    even += eight & EVEN;
+                    odd += (eight >> 8) & EVEN;
+                    ninth += u32::from(last);
+                }
+                for (column, t) in total[..8].iter_mut().enumerate() {
+                    let sums = if column % 2 == 0 { even } else { odd };
+                    *t += (sums >> (column / 2 * 16)) as u32 & 0xffff;
+                }
+                total[8] += ninth;
+            }
+            let zero = 128 * block.len() as i64;
+            let norm = (block.len() as f32).sqrt();
+            for (o, t) in out.iter_mut().zip(total) {
+                *o += (i64::from(t) - zero) as f32 / norm;
+            }
         }
     }
 
@@ -231,7 +294,7 @@ impl Part {
                 (rounded.clamp(-127, 127) + 128) as u8
             })
             .collect();
-        Self { spec, bits, width, table: table.into(), scale, bias, heads, sure_from: 0.5 }
+        Self { spec, bits, width, table: table.into(), scale, bias, heads, sure_from: 0.5, twin: None }
     }
 
     /// The head for a task, if this part has one.
@@ -252,11 +315,12 @@ mod tests {
             spec: Spec::SHIPPED,
             bits,
             width,
-            table: table.clone().into(),
+            table: table[..width << bits].to_vec().into(),
             scale: vec![1.0; width],
             bias: vec![0.0; width * ROWS],
             heads: Vec::new(),
             sure_from: 0.5,
+            twin: None,
         };
         // More features than one sum of sixteen bits can hold.
         for count in [1, 255, 256, 257, 1000] {
@@ -265,6 +329,10 @@ mod tests {
             let (mut fast, mut plain) = (vec![0.0; width], vec![0.0; width]);
             part(width).gather::<16, 2>(&features, &mut fast);
             part(width).gather_any(&features, &mut plain);
+            assert_eq!(fast, plain, "{count}");
+            let (mut fast, mut plain) = (vec![0.0; 9], vec![0.0; 9]);
+            part(9).gather_nine(&features, &mut fast);
+            part(9).gather_any(&features, &mut plain);
             assert_eq!(fast, plain, "{count}");
         }
     }

@@ -73,7 +73,8 @@ impl Model {
         let others = (head.classes.len() - 1).max(1) as f32;
         for (i, class) in head.classes.iter().enumerate().take(columns.len()) {
             let sign = if Some(class) == winner { 1.0 } else { -1.0 / others };
-            columns[used] = (head.offset + i, sign * part.scale[head.offset + i]);
+            let column = part.column(head.offset + i, answer.language.row());
+            columns[used] = (column, sign * part.scale[column]);
             used += 1;
         }
         let columns = &columns[..used];

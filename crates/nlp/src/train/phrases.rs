@@ -1,9 +1,9 @@
 //! The project's own training text: hand-written phrases, put together with controlled variation.
 //!
 //! A phrase file has sections `[name]` of phrases between `|`. What a section means is fixed here: complaint
-//! clauses by topic, reproaches by severity, threats, praise, thanks, news, jokes, spam, brands' replies. Texts are
-//! built from them with openers, second clauses, slots, emoji, capitals, lost accents and typing errors; every
-//! text knows its labels because its pieces do.
+//! clauses by topic, harm and accusations told in a breath, reproaches by severity, threats, praise, thanks, news,
+//! jokes, spam, brands' replies, and words of harm where none was done. Texts are built from them with openers, second
+//! clauses, slots, emoji, capitals, lost accents and typing errors; every text knows its labels because its pieces do.
 
 use std::collections::BTreeMap;
 
@@ -33,6 +33,8 @@ pub struct Written {
     pub topic: Option<&'static str>,
     /// The yes-or-no tasks that hold.
     pub acts: Vec<Task>,
+    /// It tells of harm, damage or theft, or uses such words for something else: what no public set teaches.
+    pub harm: bool,
 }
 
 /// The topics of the shipped pack.
@@ -74,7 +76,9 @@ impl Phrases {
         }
         let needed =
             ["p", "t", "m", "op", "r1", "r2", "r3", "r4", "un", "le", "su", "pu", "pr", "hn", "th", "wb"];
-        let more = ["q", "nw", "jk", "ng", "nt", "sp", "ra", "re", "ro", "rc", "s+", "s-"];
+        let more = [
+            "q", "nw", "jk", "ng", "nt", "sp", "ra", "re", "ro", "rc", "s+", "s-", "h", "x", "nh", "hp", "hv",
+        ];
         let topics = TOPICS.map(|topic| format!("c.{topic}"));
         for name in needed.iter().chain(&more).map(|n| (*n).to_owned()).chain(topics) {
             if !sections.contains_key(&name) {
@@ -108,7 +112,7 @@ impl Writer<'_> {
     fn phrase(&mut self, section: &str) -> String {
         let Some(phrases) = self.phrases.sections.get(section) else { return String::new() };
         let mut text = phrases[self.random.below(phrases.len())].clone();
-        for slot in ["p", "t", "m"] {
+        for slot in ["p", "t", "m", "hp", "hv"] {
             let marker = format!("{{{slot}}}");
             if text.contains(&marker) {
                 let filled = self.phrase(slot);
@@ -124,18 +128,21 @@ impl Writer<'_> {
 
     fn one(&mut self) -> Written {
         let mut written = match self.random.below(100) {
-            0..32 => self.complaint(),
-            32..36 => self.reproach(),
-            36..52 => self.plain(&["pr", "pr", "s+", "hn"], Some(2), Some(false), None, &[]),
-            52..57 => self.plain(&["th"], Some(2), Some(false), None, &[Task::Thanks]),
-            57..61 => self.plain(&["wb"], Some(2), Some(false), None, &[Task::WonBack]),
-            61..66 => self.plain(&["q"], Some(1), Some(false), Some("other"), &[]),
-            66..70 => self.plain(&["nw"], Some(1), Some(false), None, &[]),
-            70..72 => self.plain(&["jk"], None, Some(false), Some("other"), &[]),
-            72..77 => self.plain(&["ng"], Some(0), Some(false), Some("other"), &[]),
-            77..84 => self.plain(&["nt"], Some(1), Some(false), Some("other"), &[]),
-            84..88 => self.plain(&["sp"], None, Some(false), Some("other"), &[Task::Spam]),
-            88..95 => self.reply(),
+            0..24 => self.complaint(),
+            24..30 => self.accusation("h", Some("safety")),
+            30..34 => self.accusation("x", None),
+            34..37 => self.reproach(),
+            37..50 => self.plain(&["pr", "pr", "s+", "hn"], Some(2), Some(false), None, &[]),
+            50..54 => self.plain(&["th"], Some(2), Some(false), None, &[Task::Thanks]),
+            54..57 => self.plain(&["wb"], Some(2), Some(false), None, &[Task::WonBack]),
+            57..62 => self.plain(&["q"], Some(1), Some(false), Some("other"), &[]),
+            62..66 => self.plain(&["nw"], Some(1), Some(false), None, &[]),
+            66..68 => self.plain(&["jk"], None, Some(false), Some("other"), &[]),
+            68..72 => self.plain(&["ng"], Some(0), Some(false), Some("other"), &[]),
+            72..80 => self.plain(&["nh"], None, Some(false), Some("other"), &[]),
+            80..86 => self.plain(&["nt"], Some(1), Some(false), Some("other"), &[]),
+            86..89 => self.plain(&["sp"], None, Some(false), Some("other"), &[Task::Spam]),
+            89..95 => self.reply(),
             _ => self.plain(&["s-"], Some(0), None, None, &[]),
         };
         let mood = match written.sentiment {
@@ -203,6 +210,39 @@ impl Writer<'_> {
             severity: Some(severity),
             topic: Some(topic),
             acts,
+            harm: false,
+        }
+    }
+
+    /// Harm to people or homes, or damage, theft and refusal told in a breath: the telling itself accuses, whatever
+    /// is or is not added to it.
+    fn accusation(&mut self, section: &str, topic: Option<&'static str>) -> Written {
+        let mut pieces = vec![self.phrase(section)];
+        let mut severity = 3;
+        let mut acts = vec![Task::Arousal];
+        let more: [(&str, f32, usize, Option<Task>); 6] = [
+            ("r2", 0.08, 3, None),
+            ("r3", 0.08, 3, None),
+            ("r4", 0.18, 4, None),
+            ("un", 0.06, 3, Some(Task::Unanswered)),
+            ("su", 0.12, 4, Some(Task::ThreatSue)),
+            ("pu", 0.06, 3, Some(Task::ThreatPublish)),
+        ];
+        for (section, share, level, act) in more {
+            if self.chance(share) {
+                pieces.push(self.phrase(section));
+                severity = severity.max(level);
+                acts.extend(act);
+            }
+        }
+        Written {
+            text: self.join(pieces),
+            sentiment: Some(0),
+            complaint: Some(true),
+            severity: Some(severity),
+            topic,
+            acts,
+            harm: true,
         }
     }
 
@@ -229,6 +269,7 @@ impl Writer<'_> {
             severity: Some(severity),
             topic: None,
             acts: act.into_iter().collect(),
+            harm: false,
         }
     }
 
@@ -256,6 +297,7 @@ impl Writer<'_> {
             severity: None,
             topic: None,
             acts,
+            harm: false,
         }
     }
 
@@ -283,7 +325,15 @@ impl Writer<'_> {
             pieces.push(self.phrase("th"));
             acts.push(Task::Thanks);
         }
-        Written { text: self.join(pieces), sentiment, complaint, severity: None, topic, acts }
+        Written {
+            text: self.join(pieces),
+            sentiment,
+            complaint,
+            severity: None,
+            topic,
+            acts,
+            harm: first == "nh",
+        }
     }
 
     fn join(&mut self, mut pieces: Vec<String>) -> String {

@@ -48,6 +48,9 @@ pub(crate) struct HeadRecipe {
     /// What the texts of a set count for this head, where that differs from the set's weight; `own` is our text.
     #[serde(default)]
     pub(crate) source_weights: BTreeMap<String, f32>,
+    /// Languages that people labelled, learned from their own texts alone; none: all languages together.
+    #[serde(default)]
+    pub(crate) apart: Vec<String>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -93,8 +96,8 @@ pub(crate) struct PhraseRecipe {
     pub(crate) languages: Vec<String>,
     pub(crate) per_language: usize,
     pub(crate) weight: f32,
-    /// Languages whose texts are a source of their own, `own.LANGUAGE`: heads may weigh them apart, because people
-    /// labelled real texts there.
+    /// Languages whose texts are sources of their own, `own.LANGUAGE` and `own.LANGUAGE.harm`: heads may weigh them
+    /// apart, because people labelled real texts there (of harm only few).
     #[serde(default)]
     pub(crate) apart: Vec<String>,
 }
@@ -142,8 +145,11 @@ pub(crate) struct LanguageRecipe {
     pub(crate) per_language_max: usize,
     /// Short random crops made of every text.
     pub(crate) crops: usize,
-    /// Texts of other languages are left out when English leads by this much (log odds).
+    /// Texts of other languages, and crops of them, are left out when English leads by this much (log odds).
     pub(crate) english_margin: f32,
+    /// What is taken off a language's score (log odds) because it is rarer than its share of the texts.
+    #[serde(default)]
+    pub(crate) rarer: BTreeMap<String, f32>,
 }
 
 /// A text with labels, before features.
@@ -232,7 +238,11 @@ impl Recipe {
                 classes[number].insert("yes".to_owned());
             }
         }
-        let apart = self.phrases.apart.iter().map(|language| format!("{OWN}.{language}"));
+        let apart = self
+            .phrases
+            .apart
+            .iter()
+            .flat_map(|language| [format!("{OWN}.{language}"), format!("{OWN}.{language}.{HARM}")]);
         for source in apart.chain([OWN.to_owned()]) {
             if !sources.contains(&source) {
                 sources.push(source);
@@ -273,15 +283,16 @@ impl Recipe {
                 std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
             let phrases = Phrases::parse(&file, matches!(language.as_str(), "ja" | "zh"));
             let phrases = phrases.with_context(|| format!("cannot use {}", path.display()))?;
-            let apart = format!("{OWN}.{language}");
-            let source = sources.iter().position(|s| *s == apart).or(sources.iter().position(|s| s == OWN));
-            let source = source.unwrap_or_default();
+            let named = |name: &str| sources.iter().position(|s| s == name);
+            let own_source = named(OWN).unwrap_or_default();
+            let apart = named(&format!("{OWN}.{language}")).unwrap_or(own_source);
+            let harm = named(&format!("{OWN}.{language}.{HARM}")).unwrap_or(own_source);
             for written in phrases.write(self.phrases.per_language, self.seed.wrapping_add(number as u64)) {
                 let labels = own_labels(&plans, &written);
                 rows.push(Row {
+                    source: if written.harm { harm } else { apart },
                     text: written.text,
                     language: Language::new(language),
-                    source,
                     weight: self.phrases.weight,
                     labels,
                 });
@@ -303,6 +314,12 @@ impl Recipe {
             let names: Vec<String> =
                 if head.classes.is_empty() { found.iter().cloned().collect() } else { head.classes.clone() };
             ensure!(!names.is_empty(), "head \"{}\" has no labels in any set", head.name);
+            let twins = self.heads.iter().filter(|h| h.table == head.table && !h.apart.is_empty()).count();
+            ensure!(
+                head.apart.is_empty() || (names.len() == 1 && twins == 1),
+                "head \"{}\" cannot have languages apart: one yes-or-no head of a table can",
+                head.name
+            );
             let task = Task::ALL.into_iter().find(|task| task.name() == head.name);
             let task = task.with_context(|| format!("no task is called \"{}\"", head.name))?;
             let mut source_weights = Vec::new();
@@ -313,7 +330,14 @@ impl Recipe {
                 })?;
                 source_weights.push((at, *weight));
             }
-            plans.push(Plan { task, classes: names, cost: head.cost, balance: head.balance, source_weights });
+            plans.push(Plan {
+                task,
+                classes: names,
+                cost: head.cost,
+                balance: head.balance,
+                source_weights,
+                apart: head.apart.iter().map(|tag| Language::new(tag).row()).collect(),
+            });
         }
         Ok(plans)
     }
@@ -379,7 +403,8 @@ impl Recipe {
     /// Learns the language table: texts and random crops of them, Latin script only, over the features all heads share.
     ///
     /// Sets of tweets hold texts that are not in the language they state (English above all). Each half of the texts
-    /// is judged by a table learned from the other half; what that table firmly calls English is left out.
+    /// is judged by a table learned from the other half; texts that it firmly calls English, and crops that it does,
+    /// are left out.
     pub(crate) fn learn_language(
         &self,
         corpus: &Corpus,
@@ -393,27 +418,31 @@ impl Recipe {
             cost: recipe.cost,
             balance: recipe.balance,
             source_weights: Vec::new(),
+            apart: Vec::new(),
         };
-        let mut learn = |texts: &[(String, usize)], crops: usize| {
-            let samples = self.crops(texts, crops);
-            heads::learn(Spec::SHIPPED, recipe.bits, 1, &[(0, plan.clone())], &samples, 1, progress)
+        let mut learn = |samples: &[Sample]| {
+            heads::learn(Spec::SHIPPED, recipe.bits, 1, &[(0, plan.clone())], samples, 1, progress)
         };
-        let mut texts = self.language_texts(corpus, own)?;
+        let texts = self.language_texts(corpus, own)?;
         let halves: Vec<Part> = (0..2)
-            .map(|half| learn(&texts.iter().skip(half).step_by(2).cloned().collect::<Vec<_>>(), 0))
+            .map(|half| {
+                let texts: Vec<_> = texts.iter().skip(half).step_by(2).cloned().collect();
+                learn(&self.crops(&texts, 0, &mut |_, _| true))
+            })
             .collect();
-        let mut prepared = Prepared::default();
-        let mut features = Features::default();
         let mut scores = Vec::new();
-        let mut at = 0;
-        texts.retain(|(text, class)| {
-            at += 1;
-            prepared.read(text);
-            collect(&prepared, Spec::SHIPPED, &mut features);
-            halves[at % 2].scores(&features, 0, &mut scores);
-            *class == ENGLISH || scores[ENGLISH] - scores[*class] < recipe.english_margin
+        let samples = self.crops(&texts, recipe.crops, &mut |at, features| {
+            let (class, part) = (texts[at].1, &halves[(at + 1) % 2]);
+            part.scores(features, 0, &mut scores);
+            class == ENGLISH || scores[ENGLISH] - scores[class] < recipe.english_margin
         });
-        Ok(learn(&texts, recipe.crops))
+        let mut part = learn(&samples);
+        for (class, tag) in LATIN.iter().enumerate() {
+            for row in part.bias.chunks_mut(part.width) {
+                row[class] -= recipe.rarer.get(*tag).copied().unwrap_or_default();
+            }
+        }
+        Ok(part)
     }
 
     /// Texts in Latin letters with their class, from trusted sets and the file of other languages.
@@ -424,6 +453,8 @@ impl Recipe {
         let mut random = nlp::arith::Random::new(self.seed ^ 0x1a16);
         let mut order: Vec<usize> = (0..corpus.rows.len()).collect();
         random.shuffle(&mut order);
+        // Ours first: where public texts are many they would leave no room for plain short ones.
+        order.sort_by_key(|at| !corpus.sources[corpus.rows[*at].source].starts_with(OWN));
         let mut counts = [0; LATIN.len()];
         let mut prepared = Prepared::default();
         let mut texts = Vec::new();
@@ -444,19 +475,32 @@ impl Recipe {
         Ok(texts)
     }
 
-    /// Whole texts and random crops of one to five words.
-    fn crops(&self, texts: &[(String, usize)], crops: usize) -> Vec<Sample> {
+    /// Whole texts and random crops of one to five words, as far as `keep` agrees (it is told which text a piece is of);
+    /// without the whole there are no crops.
+    fn crops(
+        &self,
+        texts: &[(String, usize)],
+        crops: usize,
+        keep: &mut dyn FnMut(usize, &Features) -> bool,
+    ) -> Vec<Sample> {
         let mut random = nlp::arith::Random::new(self.seed ^ 0xc70b);
         let mut prepared = Prepared::default();
         let mut samples = Vec::new();
-        for (text, class) in texts {
+        for (at, (text, class)) in texts.iter().enumerate() {
             let mut add = |text: &str, weight: f32| {
                 prepared.read(text);
                 let mut features = Features::default();
                 collect(&prepared, Spec::SHIPPED, &mut features);
-                samples.push(Sample { features, language: 0, source: 0, weight, labels: vec![(0, *class)] });
+                let kept = keep(at, &features);
+                if kept {
+                    let labels = vec![(0, *class)];
+                    samples.push(Sample { features, language: 0, source: 0, weight, labels });
+                }
+                kept
             };
-            add(text, 1.0);
+            if !add(text, 1.0) {
+                continue;
+            }
             let words: Vec<&str> = text
                 .split_whitespace()
                 .filter(|w| !w.starts_with(['@', '#']) && !w.starts_with("http"))
@@ -490,6 +534,8 @@ impl QuietRecipe {
 
 /// The source of the project's own text.
 const OWN: &str = "own";
+/// Ends the source of texts about harm, in languages whose texts are a source of their own.
+const HARM: &str = "harm";
 /// The classes of the language table.
 const LATIN: [&str; 8] = ["de", "en", "es", "fr", "hi-Latn", "it", "pt", "other"];
 const ENGLISH: usize = 1;
@@ -710,6 +756,7 @@ mod tests {
             balance: 0.7,
             classes: Vec::new(),
             source_weights: BTreeMap::from([("nowhere".to_owned(), 1.0)]),
+            apart: Vec::new(),
         };
         let recipe: Recipe = serde_json::from_str(include_str!("../../../nlp/training/recipe.json")).unwrap();
         let recipe = Recipe { heads: vec![head], ..recipe };

@@ -241,9 +241,12 @@ fn open_episode(
     if age_ms > policy.age_max_ms {
         return nothing(last, Reason::TooOld { age_s: age_ms / 1000 });
     }
-    // Only what ended by itself can flap: after a person ended it, more of it is news.
+    // Only what ended by itself can flap: after a person ended it, more of it is news. So is what was held back.
     let flaps_on = last.filter(|last| match &last.phase {
-        Phase::Resolved { at, by } => by.is_empty() && now.millis_since(*at) <= policy.flap_within_ms,
+        Phase::Resolved { at, by } => {
+            let is_known = last.told.is_some() || last.flapping_told;
+            is_known && by.is_empty() && now.millis_since(*at) <= policy.flap_within_ms
+        }
         _ => false,
     });
     let reopenings = flaps_on.map_or(0, |last| last.reopenings.saturating_add(1));

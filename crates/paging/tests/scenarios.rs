@@ -316,6 +316,19 @@ fn complaint_after_a_person_resolved_is_news_not_flapping() {
     }
 }
 
+#[test]
+fn what_was_held_back_and_is_back_is_news_not_flapping() {
+    let mut story = Story::of(Policy::RISING_SUBJECT);
+    story.mutes.silenced_by = vec!["s1".into()];
+    let mut story = story.opened();
+    story.pass(MIN).signal(SignalKind::Calm, 0, Severity::None);
+    story.mutes = Mutes::default();
+    story.pass(MIN).signal(SignalKind::Opened, 10, Severity::Disapproval);
+    assert_eq!(story.sent(), "page first_notification to chat");
+    story.pass(5 * HOUR).tick();
+    assert_eq!(story.sent(), "page repeat_interval_elapsed to chat", "it is not quiet about it");
+}
+
 /// One more severe complaint after so long; what was sent up to then and for it.
 fn one_more(story: &mut Story, after_ms: i64) -> String {
     let wanted = story.at.plus_millis(after_ms);

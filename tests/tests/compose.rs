@@ -161,10 +161,13 @@ fn cases_and_their_history_agree() {
          ON c.case_id = h.case_id GROUP BY h.case_id, c.version HAVING MIN(h.sequence) <> 1 \
          OR MAX(h.sequence) <> COUNT(*) OR c.version IS DISTINCT FROM MAX(h.sequence)) x");
     assert_eq!(bad, "0", "cases whose history has a gap, a repeat, or another end");
-    let changes: usize = sql("SELECT COUNT(*) FROM response_history").parse().unwrap();
+    // Clocks go on running out while we look.
+    let changes = || -> usize { sql("SELECT COUNT(*) FROM response_history").parse().unwrap() };
+    let before = changes();
     let told = records("redress.cases.v1", "redress.response.v1.CaseEvent");
-    println!("{changes} changes of cases, {} on the topic", told.len());
-    assert_eq!(distinct(&told).len(), changes, "the topic tells every change");
+    let after = changes();
+    println!("{before} to {after} changes of cases, {} on the topic", told.len());
+    assert!((before..=after).contains(&distinct(&told).len()), "the topic tells every change");
 }
 
 /// The title and id of the page about the thread of the story.

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::ClientContext;
 use rdkafka::TopicPartitionList;
+use rdkafka::bindings::rd_kafka_flush;
 use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::DeliveryResult;
@@ -15,8 +16,10 @@ use super::names::Names;
 use super::statistics::KafkaStatistics;
 use crate::Outgoing;
 
-/// Between two looks at whether everything was delivered.
+/// Between two looks at a queue that is full, or not empty yet.
 const DRAIN_STEP: Duration = Duration::from_micros(300);
+/// The longest one flush takes before the next begins, in milliseconds.
+const FLUSH_MS: i32 = 100;
 /// Before a call is repeated that the client says may be repeated.
 const RETRY_AFTER: Duration = Duration::from_millis(20);
 /// Calls repeated at most that often.
@@ -146,13 +149,18 @@ impl Transactions {
     }
 }
 
-/// Waits until everything is delivered; gives what still is not, which is none. `commit_transaction` would
-/// wait too, but looks only each 100 ms while something is on its way: every commit would cost that.
+/// Sends what lingers and waits until everything is delivered; gives what still is not, which is none.
+/// `commit_transaction` would wait too, but looks only each 100 ms while something is on its way: every commit
+/// would cost that.
 pub(crate) fn drain<C: ProducerContext + 'static>(producer: &ThreadedProducer<C>) -> i32 {
-    // Sends what lingers; the outcome is read from the count below.
-    let _ = producer.flush(Duration::ZERO);
     while producer.in_flight_count() > 0 {
-        std::thread::sleep(DRAIN_STEP);
+        // The wrapper's `flush` gives the client no time, and its threads send at once only while a flush goes on.
+        #[expect(unsafe_code, reason = "the wrapper does not pass a time on")]
+        // SAFETY: the pointer is that of the living client that `producer` holds, and the call only uses it.
+        let _ = unsafe { rd_kafka_flush(producer.client().native_ptr(), FLUSH_MS) };
+        if producer.in_flight_count() > 0 {
+            std::thread::sleep(DRAIN_STEP);
+        }
     }
     producer.in_flight_count()
 }

@@ -56,6 +56,9 @@ pub use metrics::of_kafka;
 pub use rehearsal::{Rehearsal, Rehearsed};
 pub use store::{MIGRATIONS, SERVICE};
 
+/// How the service calls its listening part towards readiness; its readers announce themselves with it.
+pub const COMPONENT: &str = "alert-grpc";
+
 /// What the service stands on. Cheap to clone; clones share.
 #[derive(Clone)]
 pub struct Deps {
@@ -88,9 +91,7 @@ pub async fn run_on(listener: TcpListener, mut config: Config, deps: Deps) -> an
         tracing::warn!("alert.destinations is empty: notices are only written to this log");
         config.destinations.insert("log".to_owned(), Destination::log());
     }
-    for part in [step::HOP, consumer::HOP, severe::HOP, "alert-grpc"] {
-        deps.parts.health.set_ready(part, false, "starting");
-    }
+    deps.parts.health.announce(&[step::HOP, consumer::HOP, severe::HOP, COMPONENT]);
     let zones = config::Zones::of(&deps.brands)?;
     let destinations = Arc::new(destinations::Destinations::new(&config)?);
     let wait = Duration::from_secs(config.reading.tables_wait_s);
@@ -147,7 +148,7 @@ fn worker_name(member: &str) -> String {
 async fn serve(listener: TcpListener, deps: Deps, answers: grpc::Answers) -> anyhow::Result<()> {
     let mut routes = runtime::net::routes();
     routes.add_service(AlertServiceServer::new(answers));
-    deps.parts.health.set_ready("alert-grpc", true, "listening");
+    deps.parts.health.set_ready(COMPONENT, true, "listening");
     let shutdown = deps.parts.shutdown.clone();
     deps.parts
         .net

@@ -23,7 +23,7 @@ use crate::window::Window;
 /// The hop's name in the accounts.
 pub const HOP: &str = "classify";
 /// How the consumer calls itself towards readiness.
-const COMPONENT: &str = "classify consumer";
+pub const COMPONENT: &str = "classify consumer";
 /// Records read at once when a window is rebuilt.
 const REBUILD_RECORDS: usize = 10_000;
 /// The longest a poll waits when nothing is pending.

@@ -30,7 +30,7 @@ use runtime::net;
 use runtime::process::Parts;
 
 pub use config::Config;
-pub use consumer::HOP;
+pub use consumer::{COMPONENT, HOP};
 pub use file::File;
 
 /// The largest request, in bytes: a text of 64 KiB in any encoding of it, with room for the rest.

@@ -32,7 +32,7 @@ pub use config::ConsoleConfig;
 pub use file::File;
 
 /// The name under which readiness is told.
-const COMPONENT: &str = "console";
+pub const COMPONENT: &str = "console";
 
 /// Listens and serves until the end begins.
 ///

@@ -46,7 +46,7 @@ pub use step::{Body, Feed};
 pub use store::MIGRATIONS;
 
 /// How the service calls itself towards readiness.
-const COMPONENT: &str = "ingest";
+pub const COMPONENT: &str = "ingest";
 /// How often the log is asked whether it is there.
 const PING_EVERY: Duration = Duration::from_secs(5);
 /// How long to wait at start for somebody to run the migrations.

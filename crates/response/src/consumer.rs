@@ -19,7 +19,7 @@ use crate::store::SERVICE;
 /// The hop's name in the accounts, and the consumer group.
 pub const HOP: &str = "response";
 /// How the consumer calls itself towards readiness.
-const COMPONENT: &str = "response consumer";
+pub const COMPONENT: &str = "response consumer";
 /// Causes a batch's span is linked to, at most.
 const LINKS_MAX: usize = 16;
 /// The longest a poll waits for a record.

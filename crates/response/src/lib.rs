@@ -43,7 +43,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 pub use config::{CasesConfig, Config, ServiceConfig, SidesConfig, TargetConfig};
-pub use consumer::HOP;
+pub use consumer::{COMPONENT, HOP};
 pub use file::File;
 pub use rehearsal::Rehearsal;
 pub use store::{MIGRATIONS, SERVICE};

@@ -58,6 +58,11 @@ impl Health {
         });
     }
 
+    /// Names components that will speak, so that nothing counts as ready before each of them has.
+    pub fn announce(&self, components: &[&str]) {
+        components.iter().for_each(|component| self.set_ready(component, false, "starting"));
+    }
+
     /// True when at least one component spoke and all are ready.
     pub fn is_ready(&self) -> bool {
         let all = self.0.borrow();
@@ -163,6 +168,16 @@ mod tests {
         let client = Net::default().http_client(std::time::Duration::from_secs(5)).unwrap();
         let answer = client.get(format!("http://{address}{path}")).send().await.unwrap();
         (answer.status().as_u16(), answer.text().await.unwrap())
+    }
+
+    #[test]
+    fn what_is_announced_is_waited_for_though_others_are_ready() {
+        let health = Health::new();
+        health.announce(&["first", "second"]);
+        health.set_ready("first", true, "");
+        assert!(!health.is_ready());
+        health.set_ready("second", true, "");
+        assert!(health.is_ready());
     }
 
     #[tokio::test]

@@ -20,6 +20,8 @@ const GIVE_UP: Duration = Duration::from_secs(240);
 /// A folder on which `redress dev` runs again and again.
 pub(crate) struct Single {
     folder: tempfile::TempDir,
+    /// Of the console, the same after each death: notices link to it, and a repeat must say the same.
+    port: u16,
 }
 
 /// `redress dev`, running.
@@ -51,7 +53,7 @@ allow_private = true
             receiver.url, receiver.secret
         );
         std::fs::write(folder.path().join("redress.toml"), settings).unwrap();
-        Self { folder }
+        Self { folder, port: free_port() }
     }
 
     fn data(&self) -> PathBuf {
@@ -66,7 +68,7 @@ allow_private = true
             .current_dir(self.folder.path())
             .args(["dev", "--replay", "recording.ndjson", "--as", "ndjson", "--speed", "max"])
             .args(["--config", "redress.toml", "--data", "data", "--listen"])
-            .arg(format!("127.0.0.1:{}", free_port()))
+            .arg(format!("127.0.0.1:{}", self.port))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::from(errors))

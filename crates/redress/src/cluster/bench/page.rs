@@ -120,6 +120,7 @@ fn severe_text() -> anyhow::Result<&'static str> {
 /// Starts ingest, classify and alert; gives a connection to ingest.
 async fn start(rig: &Rig, services: &mut Services, hook: &str) -> anyhow::Result<IngestServiceClient<Link>> {
     let parts = services.parts.clone();
+    parts.health.announce(&[classify::COMPONENT, alert::COMPONENT, ingest::COMPONENT]);
     let brands: Vec<Brand> = scenario::talked_about()
         .into_iter()
         .map(|brand| Brand {

@@ -77,6 +77,14 @@ impl System {
         let log = Arc::new(log);
         log.topics(&plan(scratch.is_some()), true).await.context("cannot make the topics")?;
         let parts = Parts::alone(setup.clock.clone());
+        // The first to be ready must not be taken for all of them.
+        parts.health.announce(&[
+            ingest::COMPONENT,
+            classify::COMPONENT,
+            alert::COMPONENT,
+            response::COMPONENT,
+            console::COMPONENT,
+        ]);
         let (break_it, broken) = watch::channel(None);
         let mut system = Self {
             console: setup.listen,

@@ -128,14 +128,9 @@ fn outgoing(past: &Past) -> Result<Outgoing, String> {
     let id = format!("{case_id}/{}", event.sequence);
     let at = Timestamp::from_micros(case.changed_at_us);
     let sealed = envelope::seal(&id, SOURCE, Timestamp::from_micros(event.at_us), &event);
-    let mut headers = Headers::new();
-    for (name, value) in sealed.headers {
-        headers.push(name, value);
-    }
+    let mut headers: Headers = sealed.headers.into_iter().collect();
     let trace: BTreeMap<String, String> = serde_json::from_str(&past.headers).unwrap_or_default();
-    for (name, value) in trace {
-        headers.push(name, value);
-    }
+    headers.extend(trace);
     let key = contracts::id(case_id.as_bytes());
     let record = Record { key, value: Some(sealed.value), headers, at };
     if record.bytes() > RECORD_BYTES_MAX {

@@ -98,6 +98,16 @@ pub(crate) async fn history_end<'e>(on: impl Executor<'e, Database = Any>) -> Re
     Ok(value.doing(|| "reading the end of the history".into())?.unwrap_or(0))
 }
 
+/// How many changes are still to be sent.
+pub(crate) async fn untold(store: &Store) -> Result<i64, TableError> {
+    let end = history_end(store.pool()).await?;
+    let query = Statement::new("SELECT next_id FROM response_told WHERE name = 'cases'");
+    let rows = query.rows(store.pool(), "reading what was sent").await?;
+    let next = rows.first().map(|r| r.try_get::<i64, _>("next_id")).transpose();
+    let next = next.doing(|| "reading what was sent".into())?;
+    Ok(next.map_or(0, |next| (end + 1 - next).max(0)))
+}
+
 /// Replaces the words of a change.
 pub(crate) async fn rewrite(tx: &mut Tx, id: i64, body: Vec<u8>) -> Result<(), TableError> {
     let mut update = Statement::new("UPDATE response_history SET body = ");

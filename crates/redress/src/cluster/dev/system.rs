@@ -40,6 +40,8 @@ const STILL: Duration = Duration::from_millis(1_500);
 const STILL_LOOK: Duration = Duration::from_millis(250);
 /// In a replay at full speed a signal counts as news for so many seconds of event time.
 const REPLAY_AGE_MAX_S: u32 = 30 * 86_400;
+/// And what is detected so far is kept so often, in event time: an hour passes in a moment.
+const REPLAY_SNAPSHOT_EVERY_S: u64 = 3 * 3_600;
 /// Whom everything is about when nobody says whom to listen for.
 const EVERYBODY: &str = "everybody";
 
@@ -139,6 +141,7 @@ impl System {
         if setup.is_driven_by_events {
             // Event time runs hours ahead of the pipeline in a moment; nothing heard in a replay is too old.
             config.paging.age_max_s = REPLAY_AGE_MAX_S;
+            config.reading.snapshot_every_s = REPLAY_SNAPSHOT_EVERY_S;
         }
         let brands = Arc::new(setup.brands.clone());
         let deps = alert::Deps { log: shared.clone(), store, brands: brands.clone(), parts: parts.clone() };

@@ -52,7 +52,6 @@ pub use config::{
     ReadingConfig, RouteConfig, SevereConfig, SourcesConfig, ThreadConfig,
 };
 pub use file::File;
-pub use metrics::of_kafka;
 pub use rehearsal::{Rehearsal, Rehearsed};
 pub use severe::HOP as SEVERE_HOP;
 pub use step::HOP as TALLY_HOP;

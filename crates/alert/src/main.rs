@@ -9,7 +9,7 @@ fn main() -> std::process::ExitCode {
     runtime::process::main("alert", env!("CARGO_PKG_VERSION"), |file: File, parts| async move {
         let options = StoreOptions { connections_max: file.store.connections_max, ..StoreOptions::default() };
         let store = Store::open(file.store.url.expose(), options).await?;
-        let log = file.bus.open_measured("alert", Some(Arc::new(alert::of_kafka())))?;
+        let log = file.bus.open("alert")?;
         let deps = Deps { log, store, brands: Arc::new(file.brands), parts };
         alert::run(file.alert, deps).await
     })

@@ -1,4 +1,3 @@
-use bus::KafkaStatistics;
 use model::Timestamp;
 use opentelemetry::metrics::{Counter, Gauge};
 use opentelemetry::{KeyValue, global};
@@ -49,36 +48,5 @@ impl Metrics {
         self.outbox_pending.record(backlog.pending, &labels);
         let age_ms = backlog.oldest.map_or(0, |oldest| now.millis_since(oldest).max(0));
         self.outbox_oldest.record(age_ms as f64 / 1_000.0, &labels);
-    }
-}
-
-/// Makes metrics of what Kafka clients tell of themselves.
-pub fn of_kafka() -> impl Fn(KafkaStatistics) + Send + Sync + 'static {
-    let meter = global::meter("redress");
-    let gauge = |name: &'static str, what: &'static str| meter.u64_gauge(name).with_description(what).build();
-    let lag =
-        meter.i64_gauge("redress_kafka_lag").with_description("Records not yet read, by partition").build();
-    let sending = gauge("redress_kafka_sending_records", "Records waiting to be sent");
-    let sending_bytes = gauge("redress_kafka_sending_bytes", "Bytes waiting to be sent");
-    let rebalances = gauge("redress_kafka_rebalances", "Rebalances seen since the start");
-    let answer = gauge("redress_kafka_answer_p99_us", "The slowest broker's answer time, 99th percentile");
-    let errors = gauge("redress_kafka_request_errors", "Requests that failed since the start");
-    let retries = gauge("redress_kafka_request_retries", "Requests sent again since the start");
-    move |told| {
-        let client = [KeyValue::new("client", told.client.clone())];
-        sending.record(told.sending_records, &client);
-        sending_bytes.record(told.sending_bytes, &client);
-        rebalances.record(told.rebalances, &client);
-        answer.record(told.answer_p99_us, &client);
-        errors.record(told.request_errors, &client);
-        retries.record(told.request_retries, &client);
-        for (partition, records) in &told.lag {
-            let place = [
-                KeyValue::new("client", told.client.clone()),
-                KeyValue::new("topic", partition.topic.name()),
-                KeyValue::new("partition", i64::from(partition.number)),
-            ];
-            lag.record(*records, &place);
-        }
     }
 }

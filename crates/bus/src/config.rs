@@ -5,8 +5,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::{
-    BusError, EmbeddedLog, EmbeddedSettings, KafkaLog, KafkaSecurity, KafkaSettings, KafkaTls, Log,
-    StatisticsSink, Topic, TopicPlan,
+    BusError, EmbeddedLog, EmbeddedSettings, KafkaLog, KafkaSecurity, KafkaSettings, KafkaTls, Log, Topic,
+    TopicPlan, kafka,
 };
 
 /// How a user may show a password to the brokers.
@@ -152,28 +152,18 @@ impl LogConfig {
         Ok(())
     }
 
-    /// Opens the log for the process `client_id`.
+    /// Opens the log for the process `client_id`; what Kafka's clients tell of themselves is recorded as metrics
+    /// (`redress_kafka_*`).
     ///
     /// # Errors
     /// When the settings are no good or the embedded file cannot be used. Brokers that are away are no error
     /// here: they show in [`Log::ping`].
     pub fn open(&self, client_id: &str) -> Result<Arc<dyn Log>, BusError> {
-        self.open_measured(client_id, None)
-    }
-
-    /// As [`LogConfig::open`]; Kafka's clients tell `statistics` of themselves now and then.
-    ///
-    /// # Errors
-    /// As [`LogConfig::open`].
-    pub fn open_measured(
-        &self,
-        client_id: &str,
-        statistics: Option<StatisticsSink>,
-    ) -> Result<Arc<dyn Log>, BusError> {
         self.check()?;
         if let Some(path) = &self.embedded {
             return Ok(Arc::new(EmbeddedLog::open(path, EmbeddedSettings::default())?));
         }
+        let statistics = Some(kafka::recorded());
         let settings = KafkaSettings { statistics, ..self.kafka_settings(client_id) };
         Ok(Arc::new(KafkaLog::connect(settings)?))
     }

@@ -8,6 +8,7 @@
 mod consumer;
 pub(crate) mod errors;
 mod member;
+mod metrics;
 pub(crate) mod names;
 mod publisher;
 mod reader;
@@ -24,6 +25,7 @@ use rdkafka::consumer::Consumer as _;
 
 use self::consumer::KafkaConsumer;
 use self::errors::{bus_error, failed};
+pub(crate) use self::metrics::recorded;
 use self::names::Names;
 use self::publisher::KafkaPublisher;
 use self::reader::KafkaReader;

@@ -15,10 +15,10 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(15);
 /// SQLite: pages that gather in its journal before they are put in their places, 16 MiB; pages written often
 /// are put there once.
 const CHECKPOINT_PAGES: u32 = 4_096;
-/// SQLite: what the writer keeps of the file in memory at most; a batch should fit.
-const WRITER_CACHE_KIB: u32 = 8_192;
-/// SQLite: what each reader keeps of it.
-const READER_CACHE_KIB: u32 = 1_024;
+/// SQLite: what the writer adds to the memory for pages, which all connections of a process share.
+const WRITER_CACHE_KIB: u32 = 4_096;
+/// SQLite: what each reader adds to it.
+const READER_CACHE_KIB: u32 = 512;
 
 static DRIVERS: Once = Once::new();
 

@@ -10,9 +10,12 @@ use crate::{Cleanup, Partition, Received, Topic};
 const TABLES_VERSION: i64 = 1;
 /// A row's id is its partition's id, then its last offset in this many bits.
 const OFFSET_BITS: u32 = 40;
-/// Memory for pages, in KiB: of the writer and of each reader.
-const WRITER_CACHE_KIB: i64 = 8 * 1024;
-const READER_CACHE_KIB: i64 = 2 * 1024;
+/// Memory for pages, in KiB: of the writer and of each reader. SQLite pools what all connections of a process may use.
+const WRITER_CACHE_KIB: i64 = 4 * 1024;
+const READER_CACHE_KIB: i64 = 1024;
+/// What SQLite holds in the whole process before it lets go of pages that it could read again. Whoever runs
+/// everything in one process has a dozen connections to four files.
+const PROCESS_BYTES: i64 = 24 << 20;
 /// How long one connection waits for another, in milliseconds.
 const BUSY_TIMEOUT_MS: u64 = 10_000;
 
@@ -68,6 +71,7 @@ pub(super) fn open_writer(path: Option<&std::path::Path>) -> Result<Connection, 
     connection.pragma_update(None, "synchronous", "NORMAL")?;
     connection.pragma_update(None, "journal_size_limit", 64 << 20)?;
     connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
+    connection.pragma_update(None, "soft_heap_limit", PROCESS_BYTES)?;
     if version_of(&connection)? != 0 {
         check_version(&connection)?;
     }

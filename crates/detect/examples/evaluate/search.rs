@@ -231,12 +231,19 @@ pub fn knobs(t: &mut Tuning) -> Vec<(&'static str, &mut f32)> {
         ("tail_memory_rows", &mut t.tail_memory_rows),
         ("tail_excess", &mut t.tail_excess),
         ("tail_threshold", &mut t.tail_threshold),
-        ("told_rise", &mut t.told_rise_s),
-        ("told_step", &mut t.told_step),
-        ("told_less", &mut t.told_less),
-        ("told_fade", &mut t.told_fade),
-        ("told_again", &mut t.told_again),
     ]
+}
+
+/// The constant of this name, among those that no walk moves too.
+pub fn knob<'a>(t: &'a mut Tuning, name: &str) -> &'a mut f32 {
+    match name {
+        "told_rise" => &mut t.told_rise_s,
+        "told_step" => &mut t.told_step,
+        "told_less" => &mut t.told_less,
+        "told_fade" => &mut t.told_fade,
+        "told_again" => &mut t.told_again,
+        _ => knobs(t).into_iter().find(|knob| knob.0 == name).unwrap().1,
+    }
 }
 
 /// A random walk that keeps what is better.

@@ -61,7 +61,7 @@ pub struct Tuning {
     /// How much of the surprise told is forgotten per hour.
     pub told_fade: f32,
     /// Surprise beyond what was told before a rise from which, on top of an open episode of a series,
-    /// it is an alarm again: 1 is ten times as rare.
+    /// it is an alarm again: 2 is a hundred times as rare.
     pub told_again: f32,
 }
 
@@ -102,7 +102,7 @@ impl Tuning {
             told_step: 0.3,
             told_less: 1.0,
             told_fade: 0.1,
-            told_again: 1.0,
+            told_again: 2.0,
         }
     };
 }

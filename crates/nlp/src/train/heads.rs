@@ -95,11 +95,9 @@ pub fn learn(
         let mut columns = Columns { table: &mut table, bias: &mut bias, width, offset };
         let mut report = |step| progress(done * STEPS + step, plans.len() * STEPS);
         let learner = Learner { plan, bits, least, sources };
-        if plan.apart.is_empty() {
-            learner.learn(&mine, offset, &mut columns, &mut report);
-        } else {
-            // The others learn from these texts too: a text may be taken for another language than it is in.
-            learner.learn(&mine, offset, &mut columns, &mut report);
+        // From all texts, also where some languages are apart: a text may be taken for another language than it is in.
+        learner.learn(&mine, offset, &mut columns, &mut report);
+        if !plan.apart.is_empty() {
             mine.retain(|(sample, _)| plan.apart.contains(&sample.language));
             learner.learn(&mine, used - 1, &mut columns, &mut report);
             twin = Some(Twin { column: offset, instead: used - 1, languages: plan.apart.clone() });

@@ -238,11 +238,7 @@ impl Recipe {
                 classes[number].insert("yes".to_owned());
             }
         }
-        let apart = self
-            .phrases
-            .apart
-            .iter()
-            .flat_map(|language| [format!("{OWN}.{language}"), format!("{OWN}.{language}.{HARM}")]);
+        let apart = self.phrases.apart.iter().flat_map(|language| own_sources(language));
         for source in apart.chain([OWN.to_owned()]) {
             if !sources.contains(&source) {
                 sources.push(source);
@@ -285,8 +281,7 @@ impl Recipe {
             let phrases = phrases.with_context(|| format!("cannot use {}", path.display()))?;
             let named = |name: &str| sources.iter().position(|s| s == name);
             let own_source = named(OWN).unwrap_or_default();
-            let apart = named(&format!("{OWN}.{language}")).unwrap_or(own_source);
-            let harm = named(&format!("{OWN}.{language}.{HARM}")).unwrap_or(own_source);
+            let [apart, harm] = own_sources(language).map(|name| named(&name).unwrap_or(own_source));
             for written in phrases.write(self.phrases.per_language, self.seed.wrapping_add(number as u64)) {
                 let labels = own_labels(&plans, &written);
                 rows.push(Row {
@@ -536,6 +531,12 @@ impl QuietRecipe {
 const OWN: &str = "own";
 /// Ends the source of texts about harm, in languages whose texts are a source of their own.
 const HARM: &str = "harm";
+
+/// Of a language whose texts are sources of their own: the source of its plain texts and of those about harm.
+fn own_sources(language: &str) -> [String; 2] {
+    [format!("{OWN}.{language}"), format!("{OWN}.{language}.{HARM}")]
+}
+
 /// The classes of the language table.
 const LATIN: [&str; 8] = ["de", "en", "es", "fr", "hi-Latn", "it", "pt", "other"];
 const ENGLISH: usize = 1;

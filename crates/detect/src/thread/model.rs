@@ -63,6 +63,9 @@ pub struct AgeScore {
     pub threads: usize,
     /// Median of the error relative to the final size.
     pub median_error: f32,
+    /// Mean of the error relative to the final size, each counted as at most 1: with few threads it
+    /// depends less on which of them were left out together than the median does.
+    pub mean_error: f32,
     /// Share (0..1) of final sizes inside the 90 % interval.
     pub covered: f32,
 }
@@ -315,6 +318,8 @@ fn spread_of(spread: &Boost, x: &[f32; FEATURES]) -> f32 {
 
 /// No thread is forecast to grow more than this (as a logarithm): about 160,000 times.
 const GROWTH_MAX: f32 = 12.0;
+/// Over this much of the logarithm of the count the fit of large threads takes over.
+const TAKE_OVER: f32 = 0.5;
 const SPREAD_GROWTH: Growth = Growth { trees: 30, rate: 0.1, bound: 1.5, ridge: 20.0, share: 0.8 };
 
 /// The quantile of sorted weighted values that a new value stays within with at least that
@@ -359,7 +364,7 @@ impl CascadeModel {
     pub fn fit_scored(threads: &[Thread]) -> Result<(Self, Vec<AgeScore>), FitError> {
         let growth = Self::fit_aimed(threads, Aim::Growth)?;
         let size = Self::fit_aimed(threads, Aim::Size)?;
-        let error = |(_, scores): &(Self, Vec<AgeScore>)| scores.iter().map(|s| s.median_error).sum::<f32>();
+        let error = |(_, scores): &(Self, Vec<AgeScore>)| scores.iter().map(|s| s.mean_error).sum::<f32>();
         Ok(if error(&size) < error(&growth) { size } else { growth })
     }
 
@@ -429,8 +434,6 @@ impl CascadeModel {
     }
 
     fn growing_at(&self, x: &[f32; FEATURES], age: usize) -> Growing {
-        /// Over this much of the logarithm of the count the large fit takes over.
-        const TAKE_OVER: f32 = 0.5;
         let Some((knee, large)) = self.large.get(age) else { return self.ages[age].growing(x) };
         // The large ones told their followers; a thread that does not is of another kind.
         if x[FOLLOWERS] <= 0.0 {
@@ -583,6 +586,7 @@ fn fit_age(threads: &[Thread], age_s: u32, aim: Aim) -> (AgeModel, AgeScore) {
         age_s,
         threads: meant.len(),
         median_error: errors.get(errors.len() / 2).copied().unwrap_or(0.0),
+        mean_error: errors.iter().map(|error| error.min(1.0)).sum::<f32>() / errors.len().max(1) as f32,
         covered: meant.iter().filter(inside).count() as f32 / meant.len().max(1) as f32,
     };
     (model, score)
@@ -610,12 +614,16 @@ fn rows_at(threads: &[Thread], age_s: u32) -> Rows {
     rows
 }
 
-/// The logarithm of the count that nearly all of the threads have at an age.
+/// The logarithm of the smallest count that the threads have at an age; one that lies far below the
+/// next is an exception.
 fn knee(threads: &[Thread], age_s: u32) -> f32 {
-    const BELOW: f32 = 0.05;
     let mut counts: Vec<f32> = threads.iter().map(|thread| (size_by(thread, age_s) as f32).ln_1p()).collect();
     counts.sort_by(f32::total_cmp);
-    counts.get((counts.len() as f32 * BELOW) as usize).copied().unwrap_or(0.0)
+    match counts[..] {
+        [] => 0.0,
+        [only] => only,
+        [smallest, next, ..] => smallest.max(next - TAKE_OVER),
+    }
 }
 
 /// The exponent under which the growth after an age comes when it came in the threads.

@@ -14,7 +14,7 @@ use prost::Message as _;
 use crate::config::{DetectConfig, ThreadConfig, Zones};
 use crate::coverage::{Hearing, StoredHearing};
 use crate::desk::topic_of;
-use crate::outlook::{Outlooks, Said, StoredOutlook};
+use crate::outlook::{Outlooks, Said};
 use crate::{tally, wire};
 
 /// Event seconds between looks at open episodes.
@@ -780,7 +780,7 @@ struct Stored {
     #[prost(message, optional, tag = "7")]
     hearing: Option<StoredHearing>,
     #[prost(message, repeated, tag = "8")]
-    outlooks: Vec<StoredOutlook>,
+    outlooks: Vec<ThreadOutlook>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -904,7 +904,7 @@ impl Detectors {
             lesson_s: stored.lesson_s,
             first_s: stored.first_s,
             hearing: stored.hearing.map(Hearing::from).unwrap_or_default(),
-            outlooks: Outlooks::of(stored.outlooks),
+            outlooks: Outlooks::of(&stored.outlooks),
             ..Self::default()
         };
         for subject in stored.subjects {

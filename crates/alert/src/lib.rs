@@ -54,6 +54,8 @@ pub use config::{
 pub use file::File;
 pub use metrics::of_kafka;
 pub use rehearsal::{Rehearsal, Rehearsed};
+pub use severe::HOP as SEVERE_HOP;
+pub use step::HOP as TALLY_HOP;
 pub use store::{MIGRATIONS, SERVICE};
 
 /// How the service calls its listening part towards readiness; its readers announce themselves with it.

@@ -52,13 +52,6 @@ struct Outlook {
     at_s: i64,
 }
 
-/// The stored form of one outlook.
-#[derive(Clone, PartialEq, prost::Message)]
-pub(crate) struct StoredOutlook {
-    #[prost(message, optional, tag = "1")]
-    said: Option<ThreadOutlook>,
-}
-
 impl Outlooks {
     /// Notes it. An older word than what is known, as after a repeat, changes nothing. `Err` names what is wrong.
     pub(crate) fn take(&mut self, said: &ThreadOutlook) -> Result<(), String> {
@@ -106,7 +99,7 @@ impl Outlooks {
     }
 
     /// Everything, to be stored.
-    pub(crate) fn stored(&self) -> Vec<StoredOutlook> {
+    pub(crate) fn stored(&self) -> Vec<ThreadOutlook> {
         let outlook = |subject: &String, thread: &String, outlook: &Outlook| ThreadOutlook {
             subject: subject.clone(),
             thread: thread.clone(),
@@ -117,14 +110,14 @@ impl Outlooks {
         let all = self.of.iter().flat_map(|(subject, threads)| {
             threads.iter().map(move |(thread, kept)| outlook(subject, thread, kept))
         });
-        all.map(|said| StoredOutlook { said: Some(said) }).collect()
+        all.collect()
     }
 
     /// What [`Outlooks::stored`] gave; what is damaged is left out.
-    pub(crate) fn of(stored: Vec<StoredOutlook>) -> Self {
+    pub(crate) fn of(stored: &[ThreadOutlook]) -> Self {
         let mut outlooks = Self::default();
-        for said in stored.into_iter().filter_map(|stored| stored.said) {
-            let _ = outlooks.take(&said);
+        for said in stored {
+            let _ = outlooks.take(said);
         }
         outlooks
     }
@@ -161,7 +154,7 @@ mod tests {
         outlooks.take(&said("a", 5, 0.95)).unwrap();
         assert_eq!(liveliest(&outlooks, 70), Some(0.4), "an older word changes nothing");
         assert_eq!(liveliest(&outlooks, 130), Some(0.2), "what is not said again lapses");
-        assert_eq!(Outlooks::of(outlooks.stored()), outlooks);
+        assert_eq!(Outlooks::of(&outlooks.stored()), outlooks);
         outlooks.forget_old(131, 100);
         assert_eq!(outlooks, Outlooks::default());
     }

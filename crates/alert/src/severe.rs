@@ -22,7 +22,7 @@ use crate::tally::{Told, complaint_of, erased_by, evidence_of, topic_of};
 use crate::{Deps, tally, wire};
 
 /// The hop's name in accounts, and the consumer group.
-pub(crate) const HOP: &str = "alert-severe";
+pub const HOP: &str = "alert-severe";
 /// A complaint is shown among what is being said from this probability on.
 const SAID_FROM: f32 = 0.5;
 /// Pieces of evidence handed over per subject and batch; the desk keeps the weightiest.

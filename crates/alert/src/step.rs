@@ -10,7 +10,7 @@ use tracing::{debug, info, warn};
 use crate::{Deps, ReadingConfig, tally};
 
 /// The hop's name in accounts.
-pub(crate) const HOP: &str = "alert-tally";
+pub const HOP: &str = "alert-tally";
 /// How long a poll waits for the first record.
 const POLL_WAIT: Duration = Duration::from_millis(250);
 /// Real time to wait after a failure of the log that may pass.

@@ -11,7 +11,7 @@ use contracts::ingest::v1::{
     Coverage, CoverageState, DeadLetter, Erasure, MentionEvent, MentionOp, Transport, Visibility, erasure,
 };
 use detect::{DistinctSketch, Post, Tally};
-use model::{BrandId, MentionId, Outcome, Subject, Timestamp};
+use model::{AuthorKey, BrandId, MentionId, Outcome, Subject, Timestamp};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// A mention is shown as evidence when it is at least this probable to be a complaint.
@@ -56,7 +56,7 @@ pub(crate) fn fold(records: &[Received], partitions: i32, now: Timestamp) -> Fol
                 // Whoever is to take a backlog for one must know before it comes.
                 let is_first = said.state() == CoverageState::CatchingUp;
                 let to = if is_first { &mut folded.outputs } else { &mut afterwards };
-                to.extend(for_all(&record.record, partitions));
+                to.extend(for_all(record.record.clone(), partitions));
                 (Outcome::Stored, "coverage")
             }
             Ok(Told::Erasure(erasure)) => {
@@ -131,8 +131,9 @@ pub(crate) fn erased_by(event: &VerdictEvent) -> Option<Erasure> {
 }
 
 /// A record for the owner of every subject.
-fn for_all(record: &Record, partitions: i32) -> impl Iterator<Item = Outgoing> {
-    let to = |number| Outgoing { topic: Topic::Tallies, partition: Some(number), record: record.clone() };
+fn for_all(record: Record, partitions: i32) -> impl Iterator<Item = Outgoing> {
+    let to =
+        move |number| Outgoing { topic: Topic::Tallies, partition: Some(number), record: record.clone() };
     (0..partitions).map(to)
 }
 
@@ -145,7 +146,7 @@ fn forget_everywhere(
     let id = format!("{}:{number}:{}", topic.name(), record.position.offset);
     let sealed = envelope::seal(&id, "redress/alert", record.record.at, erasure);
     let out = outgoing(Topic::Tallies, record.record.key.clone(), sealed, record.record.at);
-    for_all(&out.record, partitions).collect::<Vec<_>>().into_iter()
+    for_all(out.record, partitions)
 }
 
 /// The topic a complaint is counted under: the likeliest, `other` when there is none.
@@ -190,14 +191,15 @@ pub(crate) fn evidence_of(mention: &MentionEvent, verdict: Option<&Verdict>) -> 
     }
 }
 
-/// The key by which everything of an author is found, as `model::AuthorKey` writes it.
+/// The key by which everything of an author is found.
 fn author_key(mention: &MentionEvent) -> Option<String> {
     let known = mention.author_key.clone().filter(|key| !key.is_empty());
     known.or_else(|| {
         let author = mention.mention.as_ref()?.author.as_ref()?;
-        let who = author.native_id.as_deref().or(author.handle.as_deref())?;
+        let (native_id, handle) = (author.native_id.as_deref(), author.handle.as_deref());
         let source = mention.source.as_ref()?;
-        Some(format!("{}:{}:{who}", source.kind, source.instance))
+        let key = AuthorKey::of_names(&source.kind, &source.instance, native_id, handle)?;
+        Some(key.as_str().to_owned())
     })
 }
 
@@ -449,10 +451,7 @@ fn unsketch(bytes: &[u8]) -> DistinctSketch {
 
 /// A sealed message as a record.
 pub(crate) fn outgoing(topic: Topic, key: bytes::Bytes, sealed: envelope::Sealed, at: Timestamp) -> Outgoing {
-    let mut headers = bus::Headers::new();
-    for (name, value) in sealed.headers {
-        headers.push(name, value);
-    }
+    let headers = sealed.headers.into_iter().collect();
     Outgoing { topic, partition: None, record: Record { key, value: Some(sealed.value), headers, at } }
 }
 

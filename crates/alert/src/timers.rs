@@ -64,6 +64,7 @@ pub(crate) async fn run(
 ) -> anyhow::Result<()> {
     let shutdown = deps.parts.shutdown.clone();
     let _guard = shutdown.guard(Phase::Flush);
+    let brands = ids(&deps.brands);
     let mut tidied = deps.parts.clock.now();
     let mut measured: Option<Instant> = None;
     loop {
@@ -92,8 +93,17 @@ pub(crate) async fn run(
             wait(&deps, &desk).await;
             continue;
         }
+        let sources = match Sources::load(&desk.store, now).await {
+            Ok(sources) => sources,
+            // The leases end, and the rows are taken up again.
+            Err(error) => {
+                warn!(%error, rows = claimed.len(), "due work not done");
+                tokio::time::sleep(reading::PAUSE).await;
+                continue;
+            }
+        };
         for work in claimed {
-            match one(&deps, &desk, &config, &work).await {
+            match one(&deps, &desk, &sources, &brands, &config, &work).await {
                 Ok(()) | Err(DueError::Moved) => {}
                 // The lease ends, and the row is taken up again.
                 Err(error) => warn!(%error, key = %work.due.key, "due work not done"),
@@ -127,10 +137,15 @@ async fn tidy(desk: &Desk, now: Timestamp) {
     }
 }
 
-async fn one(deps: &Deps, desk: &Desk, config: &SourcesConfig, work: &Claimed) -> Result<(), DueError> {
+async fn one(
+    deps: &Deps,
+    desk: &Desk,
+    sources: &Sources,
+    brands: &[BrandId],
+    config: &SourcesConfig,
+    work: &Claimed,
+) -> Result<(), DueError> {
     let now = deps.parts.clock.now();
-    let sources = &Sources::load(&desk.store, now).await?;
-    let brands = &ids(&deps.brands);
     desk.transact(|mut tx| async move {
         // First: what is decided below may plan the next look under the same key.
         if !due::finish(&mut tx, SERVICE, work).await? {

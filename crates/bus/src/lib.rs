@@ -20,7 +20,7 @@ mod record;
 mod topic;
 
 pub use config::{LogConfig, Password, SecurityConfig};
-pub use embedded::{EmbeddedLog, EmbeddedSettings, Maintained};
+pub use embedded::{EmbeddedLog, EmbeddedSettings, GroupPosition, Maintained};
 pub use interface::{
     BatchToken, BusError, CommitError, Consumer, ConsumerSettings, Log, Partition, Polled, Publisher, Reader,
     RefusedRecord, Scanned, Step, StepSettings, TopicReport, Watermarks,

@@ -40,6 +40,20 @@ pub(crate) fn known_header(name: &str) -> Cow<'static, str> {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Headers(Vec<(Cow<'static, str>, Bytes)>);
 
+impl<N: Into<Cow<'static, str>>, V: Into<Bytes>> Extend<(N, V)> for Headers {
+    fn extend<T: IntoIterator<Item = (N, V)>>(&mut self, more: T) {
+        self.0.extend(more.into_iter().map(|(name, value)| (name.into(), value.into())));
+    }
+}
+
+impl<N: Into<Cow<'static, str>>, V: Into<Bytes>> FromIterator<(N, V)> for Headers {
+    fn from_iter<T: IntoIterator<Item = (N, V)>>(all: T) -> Self {
+        let mut headers = Self::new();
+        headers.extend(all);
+        headers
+    }
+}
+
 impl Headers {
     /// None yet.
     pub const fn new() -> Self {

@@ -215,6 +215,9 @@ pub struct Case {
     pub resolution: Option<Resolution>,
     /// What caused it, as given when it was resolved; may be empty.
     pub root_cause: String,
+    /// The customer wrote to the brand alone at least once: an answer belongs where nobody else reads it.
+    #[serde(default)]
+    pub is_private: bool,
     /// The customer asked to be forgotten: no words, no names are kept.
     pub is_erased: bool,
 }
@@ -303,6 +306,7 @@ impl Case {
     }
 
     pub(crate) fn add_message(&mut self, mut message: Message) {
+        self.is_private |= message.side == Side::Customer && !message.is_public;
         if let Some((end, _)) = message.text.char_indices().nth(MESSAGE_CHARS_MAX) {
             message.text.truncate(end);
         }

@@ -43,6 +43,7 @@ pub(crate) fn open(said: &Said, now: Timestamp, policy: &Policy) -> Decision {
         won_back_at: None,
         resolution: None,
         root_cause: String::new(),
+        is_private: false,
         is_erased: false,
     };
     case.add_message(message(said));

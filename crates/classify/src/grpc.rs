@@ -1,7 +1,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
-use bus::{Headers, Outgoing, Publisher, Record, Topic};
+use bus::{Outgoing, Publisher, Record, Topic};
 use contracts::classify::v1 as wire;
 use contracts::classify::v1::classify_service_server::ClassifyService;
 use contracts::envelope;
@@ -95,10 +95,7 @@ impl ClassifyService for Service {
         // The same correction by the same person at the same time is the same event.
         let id = EventId::derive(&[&mention.to_string(), &feedback.by, &feedback.at_us.to_string()]);
         let sealed = envelope::seal(&id.to_string(), "redress/classify", now, &feedback);
-        let mut headers = Headers::new();
-        for (name, value) in sealed.headers {
-            headers.push(name, value);
-        }
+        let headers = sealed.headers.into_iter().collect();
         let key = contracts::id(mention.as_bytes());
         let record = Record { key, value: Some(sealed.value), headers, at: now };
         let outgoing = Outgoing { topic: Topic::Feedback, partition: None, record };

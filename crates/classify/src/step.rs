@@ -127,9 +127,7 @@ fn end(received: &Received, event: MentionEvent, verdict: Option<Verdict>, now: 
     let message = VerdictEvent::from(Classified::new(event, verdict, now));
     let sealed = envelope::seal(&event_id.to_string(), SOURCE, now, &message);
     let mut headers = Headers::with_capacity(sealed.headers.len() + CARRIED.len());
-    for (name, value) in sealed.headers {
-        headers.push(name, value);
-    }
+    headers.extend(sealed.headers);
     for name in CARRIED {
         if let Some(value) = received.record.headers.get(name) {
             headers.push(name, value.clone());
@@ -181,10 +179,7 @@ fn dead_letter(received: &Received, reason: &str, detail: &str, now: Timestamp) 
     // The place in the log names the letter, so that the same refusal has the same id.
     let id = format!("{}/{}/{offset}", partition.topic, partition.number);
     let sealed = envelope::seal(&id, SOURCE, now, &letter);
-    let mut headers = Headers::new();
-    for (name, value) in sealed.headers {
-        headers.push(name, value);
-    }
+    let headers = sealed.headers.into_iter().collect();
     let key = format!("{}/{}", partition.topic, partition.number).into();
     let record = Record { key, value: Some(sealed.value), headers, at: now };
     Outgoing { topic: Topic::DeadLetter, partition: None, record }

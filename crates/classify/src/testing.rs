@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use bus::{Headers, Outgoing, Partition, Position, Received, Record, Topic};
+use bus::{Outgoing, Partition, Position, Received, Record, Topic};
 use contracts::{envelope, ingest::v1 as wire};
 use model::{
     Author, Dedup, Entities, EventId, Mention, MentionEvent, MentionId, MentionOp, Refs, Source, SourceKind,
@@ -56,10 +56,7 @@ pub(crate) fn created(native_id: &str, text: &str) -> MentionEvent {
 pub(crate) fn record(event: &MentionEvent) -> Record {
     let message = wire::MentionEvent::from(event);
     let sealed = envelope::seal(&event.event_id.to_string(), "redress/ingest", event.ingested_at, &message);
-    let mut headers = Headers::new();
-    for (name, value) in sealed.headers {
-        headers.push(name, value);
-    }
+    let headers = sealed.headers.into_iter().collect();
     Record {
         key: contracts::id(event.mention_id.as_bytes()),
         value: Some(sealed.value),
@@ -90,9 +87,6 @@ pub(crate) fn coverage(connector: &str, state: wire::CoverageState) -> Record {
         detail: "connection lost".into(),
     };
     let sealed = envelope::seal(connector, "redress/ingest", at, &said);
-    let mut headers = Headers::new();
-    for (name, value) in sealed.headers {
-        headers.push(name, value);
-    }
+    let headers = sealed.headers.into_iter().collect();
     Record { key: connector.to_owned().into(), value: Some(sealed.value), headers, at }
 }

@@ -83,6 +83,7 @@ fn head(case: &Case, moment: &Moment) -> Markup {
                 span.tag { (words::case_state(case.state())) }
                 span { (case.brand) " · " (case.topic) }
                 (parts::severity(case.severity))
+                @if case.is_private { span.tag { "wrote in private" } }
                 @if case.won_back_at_us.is_some() { span.tag.good { "won back" } }
             }
             h1 {
@@ -291,7 +292,7 @@ fn reply_form(case: &Case, who: &str) -> Markup {
                         label { "Your name" input name="by" value=(who) required maxlength="100" autocomplete="name"; }
                         label { "Link to it" input name="permalink" type="url" maxlength="2000" placeholder="optional"; }
                     }
-                    label.check { input type="checkbox" name="is_public" value="1" checked; "Everybody can read it" }
+                    label.check { input type="checkbox" name="is_public" value="1" checked[!case.is_private]; "Everybody can read it" }
                     label.check { input type="checkbox" name="waits_for_customer" value="1"; "Now it is the customer's turn" }
                     button.primary { "Record it" }
                 }

@@ -11,6 +11,7 @@
 mod context;
 mod episode;
 mod explain;
+mod news;
 mod policy;
 mod pulse;
 mod reason;

@@ -1,6 +1,7 @@
 //! Bursts in a plain series of counts: what `redress detect series` runs, one row at a time.
 
 use crate::{
+    news::{News, Told},
     policy::DetectPolicy,
     pulse::{Pulse, Stretch},
     rhythm::Rhythm,
@@ -12,8 +13,9 @@ use crate::{
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct SeriesPoint {
     /// `-log10` of how often per row an episode with at least this surprise starts on calm data; 0 or more, finite.
+    /// Lower by one where a rise has gone on for hours and says nothing new.
     pub surprise: f32,
-    /// Whether an episode opens on this row.
+    /// Whether an episode opens on this row, or an open one became surprising anew.
     pub alarm: bool,
 }
 
@@ -46,6 +48,7 @@ pub struct Series {
     opened_s: i64,
     /// When the open episode was last above the closing surprise.
     open_since_hot_s: Option<i64>,
+    news: News,
 }
 
 impl Series {
@@ -66,6 +69,7 @@ impl Series {
             held_back: 0.0,
             opened_s: 0,
             open_since_hot_s: None,
+            news: News::default(),
         }
     }
 
@@ -106,8 +110,12 @@ impl Series {
         let beat = pulse.beat(count, &stretch, &self.tuning);
         self.pulse = Some(pulse);
         self.last_s = at_s;
-        let alarm = self.judge(beat.surprise, at_s, row_s);
-        Ok(SeriesPoint { surprise: beat.surprise, alarm })
+        let told = self.news.tell(beat.surprise, at_s, &self.tuning);
+        let alarm = self.judge(beat.surprise, told, at_s, row_s);
+        if alarm {
+            self.news.alarm();
+        }
+        Ok(SeriesPoint { surprise: told.surprise, alarm })
     }
 
     /// After a gap, counts up to what the gap may have held back are taken as the usual number:
@@ -133,23 +141,25 @@ impl Series {
         count - excused
     }
 
-    /// Opens an episode on enough surprise; it stays open until an hour without.
-    fn judge(&mut self, surprise: f32, at_s: i64, row_s: i64) -> bool {
+    /// Opens an episode on enough news; it stays open until quiet without surprise. Answers whether
+    /// this row is an alarm: an episode opens, or a new rise on top of an open one goes well beyond it.
+    fn judge(&mut self, surprise: f32, told: Told, at_s: i64, row_s: i64) -> bool {
         let open_at = self.policy.opening_surprise(row_s as f32);
         if let Some(hot_s) = self.open_since_hot_s
             && at_s - hot_s >= i64::from(EPISODE_GAP_S).max(self.policy.quiet_s)
         {
             self.open_since_hot_s = None;
         }
-        let warm = self.at_least_warm(at_s);
-        let opens = warm && self.open_since_hot_s.is_none() && surprise >= open_at;
-        if opens {
+        let open = self.open_since_hot_s.is_some();
+        let surprising = self.at_least_warm(at_s) && told.surprise >= open_at;
+        let again = open && told.beyond >= self.tuning.told_again;
+        if surprising && !open {
             self.opened_s = at_s;
         }
-        if opens || (self.open_since_hot_s.is_some() && surprise >= open_at * self.policy.close_share) {
+        if (surprising && !open) || (open && surprise >= open_at * self.policy.close_share) {
             self.open_since_hot_s = Some(at_s);
         }
-        opens
+        surprising && (!open || again)
     }
 
     /// The baseline is not learned from what is unusual, unless that lasts so long that it is the new usual.

@@ -52,6 +52,17 @@ pub struct Tuning {
     pub tail_weight_min: f32,
     /// Memory of the episode rate, rows.
     pub tail_memory_rows: f32,
+    /// Seconds from the beginning of a rise in which all that it reaches is news.
+    pub told_rise_s: f32,
+    /// Surprise beyond what was told from which a row is news again: 0.3 is twice as rare.
+    pub told_step: f32,
+    /// By how much a row is less surprising that says nothing new.
+    pub told_less: f32,
+    /// How much of the surprise told is forgotten per hour.
+    pub told_fade: f32,
+    /// Surprise beyond what was told before a rise from which, on top of an open episode of a series,
+    /// it is an alarm again: 2 is a hundred times as rare.
+    pub told_again: f32,
 }
 
 impl Default for Tuning {
@@ -87,6 +98,11 @@ impl Tuning {
             tail_bound: 5.7,
             tail_weight_min: 0.024,
             tail_memory_rows: 5300.0,
+            told_rise_s: 7200.0,
+            told_step: 0.3,
+            told_less: 1.0,
+            told_fade: 0.1,
+            told_again: 2.0,
         }
     };
 }

@@ -87,6 +87,25 @@ fn surprise_means_the_rate_it_says_on_calm_data() {
 }
 
 #[test]
+fn a_second_rise_on_top_of_a_long_first_is_an_alarm_again() {
+    let first = 12 * 288 + 150;
+    let (second, end) = (first + 60, first + 84);
+    let faults = [
+        Fault::Onset { at_s: first * 300, for_s: 8 * 3600, times: 2.5 },
+        Fault::Onset { at_s: second * 300, for_s: 2 * 3600, times: 6.0 },
+    ];
+    let found = |faults: &[Fault]| {
+        let alarms: Vec<Vec<i64>> = (0..10).map(|seed| alarms(&rows(seed, 20.0, 14, faults, 0..0))).collect();
+        let within = |from: i64, until: i64| {
+            alarms.iter().filter(|bins| bins.iter().any(|bin| (from..until).contains(bin))).count()
+        };
+        (within(first, first + 24), within(second, end))
+    };
+    let (alone, grown) = (found(&faults[..1]), found(&faults));
+    assert!(alone.0 >= 8 && alone.1 <= 1 && grown.0 >= 8 && grown.1 >= 8, "{alone:?} {grown:?}");
+}
+
+#[test]
 fn one_row_and_flat_zero_are_calm() {
     assert_eq!(run(&[(0, 5.0)]), [SeriesPoint::default()]);
     let zeros: Vec<(i64, f64)> = (0..2000).map(|i| (i * 60, 0.0)).collect();

@@ -18,8 +18,8 @@ fn the_shipped_model_is_read_and_written_back() {
 }
 
 #[test]
-fn state_is_small() {
-    assert!(size_of::<ThreadState>() <= 200, "{}", size_of::<ThreadState>());
+fn a_live_thread_is_96_bytes() {
+    assert_eq!(size_of::<ThreadState>(), 96);
 }
 
 #[test]

@@ -446,9 +446,7 @@ impl Intake {
     ) -> Outgoing {
         let sealed = envelope::seal(id, SOURCE, now, message);
         let mut headers = Headers::with_capacity(sealed.headers.len() + 2);
-        for (name, value) in sealed.headers {
-            headers.push(name, value);
-        }
+        headers.extend(sealed.headers);
         runtime::telemetry::inject(|name, value| headers.push(name.to_owned(), value));
         Outgoing {
             topic,

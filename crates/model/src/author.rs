@@ -33,8 +33,17 @@ pub struct AuthorKey(String);
 impl AuthorKey {
     /// The key of `author` on `kind` and `instance`; absent when the source names nobody.
     pub fn of(kind: SourceKind, instance: &str, author: &Author) -> Option<Self> {
-        let who = author.native_id.as_deref().or(author.handle.as_deref())?;
-        Some(Self(format!("{}:{instance}:{who}", kind.name())))
+        Self::of_names(kind.name(), instance, author.native_id.as_deref(), author.handle.as_deref())
+    }
+
+    /// As [`AuthorKey::of`], where the kind and the author are known by their names alone.
+    pub fn of_names(
+        kind: &str,
+        instance: &str,
+        native_id: Option<&str>,
+        handle: Option<&str>,
+    ) -> Option<Self> {
+        native_id.or(handle).map(|who| Self(format!("{kind}:{instance}:{who}")))
     }
 
     /// Reads a key that was written before.

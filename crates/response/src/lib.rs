@@ -67,6 +67,14 @@ pub struct Deps {
     pub brands: Vec<Brand>,
 }
 
+/// How many changes of cases lie in `store` that are not on the log yet.
+///
+/// # Errors
+/// When the database fails.
+pub async fn untold(store: &::store::Store) -> anyhow::Result<i64> {
+    Ok(store::untold(store).await?)
+}
+
 /// Serves until told to stop: cases from verdicts, due times, messages and gRPC.
 ///
 /// # Errors

@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use bus::{Headers, Outgoing, Publisher, RECORD_BYTES_MAX, Record, Topic};
+use bus::{Outgoing, Publisher, RECORD_BYTES_MAX, Record, Topic};
 use bytes::Bytes;
 use contracts::envelope;
 use contracts::ingest::v1::DeadLetter;
@@ -124,10 +124,7 @@ fn outgoing(claimed: &Claimed) -> Result<Outgoing, String> {
     let at = claimed.entry.created_at;
     let letter = DeadLetter::decode(message.body.as_slice()).map_err(|e| e.to_string())?;
     let sealed = envelope::seal(&message.delivery_id, SOURCE, at, &letter);
-    let mut headers = Headers::new();
-    for (name, value) in sealed.headers {
-        headers.push(name, value);
-    }
+    let headers = sealed.headers.into_iter().collect();
     let key = Bytes::from(message.ordering_key.clone());
     let record = Record { key, value: Some(sealed.value), headers, at };
     if record.bytes() > RECORD_BYTES_MAX {

@@ -16,6 +16,7 @@ pub(crate) use cases::{Places, Saved, case, cases, cases_in, cases_of, place, pl
 pub(crate) use early::{Early, drop_early, early_answers, keep_early};
 pub(crate) use history::{
     Past, Told, advance_told, claim_told, history, history_after, history_end, history_ids, rewrite, tell,
+    untold,
 };
 pub(crate) use lists::{Filter, FirstAnswers, Place, changes, count, list, unanswered};
 

@@ -25,6 +25,9 @@ const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// Real pause after the log was unavailable.
 const PAUSE: Duration = Duration::from_millis(500);
 
+/// Times that the last changes are tried at the end.
+const LAST_TRIES: u32 = 5;
+
 /// What sends changes to the log: the history, in its order. A change may be sent twice, under the same id,
 /// when its sender dies; none is left out.
 pub(crate) struct Teller {
@@ -60,8 +63,24 @@ impl Teller {
             worked = self.work(&mut held) => return worked,
             () = self.shutdown.reached(Phase::Flush) => {}
         }
-        while matches!(self.round(&mut held).await, Ok(sent) if sent > 0) {}
+        self.finish(&mut held).await;
         Ok(())
+    }
+
+    /// Sends what is left. What still cannot be sent is sent by whoever comes next.
+    async fn finish(&self, held: &mut Option<Held>) {
+        let mut tries = 0;
+        while tries < LAST_TRIES {
+            match self.round(held).await {
+                Ok(0) => return,
+                Ok(_) => {}
+                Err(error) => {
+                    warn!(%error, "changes not sent at the end");
+                    tries += 1;
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        }
     }
 
     async fn work(&self, held: &mut Option<Held>) -> anyhow::Result<()> {
@@ -128,14 +147,9 @@ fn outgoing(past: &Past) -> Result<Outgoing, String> {
     let id = format!("{case_id}/{}", event.sequence);
     let at = Timestamp::from_micros(case.changed_at_us);
     let sealed = envelope::seal(&id, SOURCE, Timestamp::from_micros(event.at_us), &event);
-    let mut headers = Headers::new();
-    for (name, value) in sealed.headers {
-        headers.push(name, value);
-    }
+    let mut headers: Headers = sealed.headers.into_iter().collect();
     let trace: BTreeMap<String, String> = serde_json::from_str(&past.headers).unwrap_or_default();
-    for (name, value) in trace {
-        headers.push(name, value);
-    }
+    headers.extend(trace);
     let key = contracts::id(case_id.as_bytes());
     let record = Record { key, value: Some(sealed.value), headers, at };
     if record.bytes() > RECORD_BYTES_MAX {

@@ -32,6 +32,7 @@ pub(crate) fn case(case: &Case, now: Timestamp, policy: &Policy) -> wire::Case {
         won_back_at_us: case.won_back_at.map(Timestamp::as_micros),
         resolution: case.resolution.map(|r| r.name().to_owned()).unwrap_or_default(),
         root_cause: case.root_cause.clone(),
+        is_private: case.is_private,
     }
 }
 

@@ -29,7 +29,7 @@ pub use lease::release;
 pub use local::open_local;
 pub use migrate::{Applied, Migration, migrate, pending, wait_for_version};
 pub use open::{Backend, Store, StoreOptions, Tx};
-pub use statement::{Statement, Values, pieces};
+pub use statement::{On, Statement, Values, pieces};
 
 /// The driver, so that services write SQL with the same version.
 pub use sqlx;

@@ -3,7 +3,8 @@
 //! Whoever moves it owns the partition; a consumer that was replaced meanwhile matches no row, and its
 //! effects are rolled back with it.
 
-use sqlx::{Any, Executor};
+use sqlx::any::AnyRow;
+use sqlx::{Any, Executor, Row as _};
 
 use crate::{Doing, StoreError, Tx, name};
 
@@ -57,6 +58,46 @@ pub async fn load<'e>(on: impl Executor<'e, Database = Any>, key: OffsetKey<'_>)
         .await
         .doing(|| format!("reading the offset of {} on {}/{}", key.consumer, key.topic, key.partition))?;
     Ok(found.unwrap_or(0))
+}
+
+/// How far a consumer group has come in a partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offset {
+    /// The consumer group.
+    pub consumer: String,
+    /// The topic's name.
+    pub topic: String,
+    /// The partition, from 0.
+    pub partition: i32,
+    /// The next record to read.
+    pub next: i64,
+}
+
+/// Every offset of `service` that ever moved, by consumer, topic and partition.
+///
+/// # Errors
+/// When the database fails.
+pub async fn all<'e>(
+    on: impl Executor<'e, Database = Any>,
+    service: &str,
+) -> Result<Vec<Offset>, StoreError> {
+    let doing = || format!("reading the offsets of {service}");
+    let sql = name::sql(
+        service,
+        "SELECT consumer, topic, partition_no, next_offset FROM {service}_offsets \
+         ORDER BY consumer, topic, partition_no",
+    )?;
+    let rows = sqlx::query(sql).fetch_all(on).await.doing(doing)?;
+    let offset = |row: &AnyRow| -> Result<Offset, sqlx::Error> {
+        Ok(Offset {
+            consumer: row.try_get("consumer")?,
+            topic: row.try_get("topic")?,
+            partition: i32::try_from(row.try_get::<i64, _>("partition_no")?)
+                .map_err(|e| sqlx::Error::Decode(e.into()))?,
+            next: row.try_get("next_offset")?,
+        })
+    };
+    rows.iter().map(offset).collect::<Result<_, _>>().doing(doing)
 }
 
 /// Moves the offset from `from` (as loaded, or as last advanced to) to `to`, with whatever else `tx` does.

@@ -12,6 +12,13 @@ use crate::{Doing, StoreError};
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long to wait for a free connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(15);
+/// SQLite: pages that gather in its journal before they are put in their places, 16 MiB; pages written often
+/// are put there once.
+const CHECKPOINT_PAGES: u32 = 4_096;
+/// SQLite: what the writer keeps of the file in memory at most; a batch should fit.
+const WRITER_CACHE_KIB: u32 = 8_192;
+/// SQLite: what each reader keeps of it.
+const READER_CACHE_KIB: u32 = 1_024;
 
 static DRIVERS: Once = Once::new();
 
@@ -83,11 +90,12 @@ impl Store {
         let url = format!("sqlite:{}?mode=rwc", escape_path(&path.to_string_lossy()));
         let sync = if relaxed_sync { "NORMAL" } else { "FULL" };
         let pragmas = format!(
-            "PRAGMA busy_timeout = {}; PRAGMA journal_mode = WAL; PRAGMA synchronous = {sync}",
+            "PRAGMA busy_timeout = {}; PRAGMA journal_mode = WAL; PRAGMA synchronous = {sync}; \
+             PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}",
             BUSY_TIMEOUT.as_millis()
         );
-        let pool = |connections: u32| {
-            let pragmas = pragmas.clone();
+        let pool = |connections: u32, cache_kib: u32| {
+            let pragmas = format!("{pragmas}; PRAGMA cache_size = -{cache_kib}");
             AnyPoolOptions::new()
                 .max_connections(connections)
                 .acquire_timeout(ACQUIRE_TIMEOUT)
@@ -104,8 +112,8 @@ impl Store {
         };
         let doing = || format!("opening {shown}");
         // The writer first: it turns the journal to WAL before readers come.
-        let writer = pool(1).connect(&url).await.doing(doing)?;
-        let reader = pool(readers).connect(&url).await.doing(doing)?;
+        let writer = pool(1, WRITER_CACHE_KIB).connect(&url).await.doing(doing)?;
+        let reader = pool(readers, READER_CACHE_KIB).connect(&url).await.doing(doing)?;
         Ok(Self { backend: Backend::Sqlite, writer, reader })
     }
 

@@ -1,25 +1,49 @@
 use std::fmt::Write as _;
 
 use sqlx::any::{AnyArguments, AnyRow};
-use sqlx::{Any, Arguments as _, AssertSqlSafe, Encode, Executor, Type};
+use sqlx::{
+    Any, AnyConnection, AnyPool, Arguments as _, AssertSqlSafe, Database as _, Encode, Executor, Sqlite, Type,
+};
 
-use crate::{Doing, StoreError};
+use crate::{Backend, Doing, StoreError};
 
 /// Rows in one statement at most. Half as many, a quarter, ... make up what is left over, so that a statement
 /// exists in few lengths and is prepared once in each.
 const PIECE_ROWS: usize = 64;
 
-/// A statement in the making, with numbered places for its values.
-pub struct Statement {
-    sql: String,
-    args: AnyArguments,
-    count: usize,
+/// What a statement runs on: a pool, or the connection of a transaction.
+pub trait On<'e>: Executor<'e, Database = Any> {
+    /// Which database answers.
+    fn backend(&self) -> Backend;
 }
 
+impl<'e> On<'e> for &AnyPool {
+    fn backend(&self) -> Backend {
+        let is_file = self.connect_options().database_url.scheme() == "sqlite";
+        if is_file { Backend::Sqlite } else { Backend::Postgres }
+    }
+}
+
+impl<'e> On<'e> for &'e mut AnyConnection {
+    fn backend(&self) -> Backend {
+        if self.backend_name() == Sqlite::NAME { Backend::Sqlite } else { Backend::Postgres }
+    }
+}
+
+/// A statement in the making, with places for its values.
+pub struct Statement {
+    /// With [`PLACE`] where a value belongs.
+    sql: String,
+    args: AnyArguments,
+}
+
+/// SQLite's word for a place. It looks for a number's value through all numbers, so long statements do without them.
+const PLACE: char = '?';
+
 impl Statement {
-    /// Begins with `sql`. It and all that is pushed must be the program's own words: values are bound.
+    /// Begins with `sql`. It and all that is pushed must be the program's own words, without `?`: values are bound.
     pub fn new(sql: impl Into<String>) -> Self {
-        Self { sql: sql.into(), args: AnyArguments::default(), count: 0 }
+        Self { sql: sql.into(), args: AnyArguments::default() }
     }
 
     /// Goes on with `sql`.
@@ -33,8 +57,7 @@ impl Statement {
     where
         T: Encode<'q, Any> + Type<Any> + 'q,
     {
-        self.count += 1;
-        let _ = write!(self.sql, "${}", self.count);
+        self.sql.push(PLACE);
         // Refused only by types outside the subset of both databases.
         if let Err(error) = self.args.add(value) {
             tracing::error!(%error, "a value cannot be written");
@@ -76,26 +99,37 @@ impl Statement {
     ///
     /// # Errors
     /// When the database fails; `doing` says at what.
-    pub async fn rows<'e>(
-        self,
-        on: impl Executor<'e, Database = Any>,
-        doing: &str,
-    ) -> Result<Vec<AnyRow>, StoreError> {
-        sqlx::query_with(AssertSqlSafe(self.sql), self.args).fetch_all(on).await.doing(|| doing.to_owned())
+    pub async fn rows<'e>(self, on: impl On<'e>, doing: &str) -> Result<Vec<AnyRow>, StoreError> {
+        let sql = self.sql_for(on.backend());
+        sqlx::query_with(AssertSqlSafe(sql), self.args).fetch_all(on).await.doing(|| doing.to_owned())
     }
 
     /// Runs it; how many rows it changed.
     ///
     /// # Errors
     /// As [`Statement::rows`].
-    pub async fn run<'e>(
-        self,
-        on: impl Executor<'e, Database = Any>,
-        doing: &str,
-    ) -> Result<u64, StoreError> {
-        let done = sqlx::query_with(AssertSqlSafe(self.sql), self.args).execute(on).await;
+    pub async fn run<'e>(self, on: impl On<'e>, doing: &str) -> Result<u64, StoreError> {
+        let sql = self.sql_for(on.backend());
+        let done = sqlx::query_with(AssertSqlSafe(sql), self.args).execute(on).await;
         Ok(done.doing(|| doing.to_owned())?.rows_affected())
     }
+
+    fn sql_for(&self, backend: Backend) -> String {
+        match backend {
+            Backend::Sqlite => self.sql.clone(),
+            Backend::Postgres => numbered(&self.sql),
+        }
+    }
+}
+
+/// With `$1`, `$2`, ... for places.
+fn numbered(sql: &str) -> String {
+    let mut parts = sql.split(PLACE);
+    let mut numbered = parts.next().unwrap_or_default().to_owned();
+    for (i, part) in parts.enumerate() {
+        let _ = write!(numbered, "${}{part}", i + 1);
+    }
+    numbered
 }
 
 /// The values of one row.
@@ -151,6 +185,9 @@ mod tests {
         statement.values([1_i64, 2], |row, n| {
             row.bind(n).bind("z");
         });
-        assert_eq!(statement.sql, "x IN ($1, $2, $3, $4) AND y IN (NULL) VALUES ($5, $6), ($7, $8)");
+        let numbers = "x IN ($1, $2, $3, $4) AND y IN (NULL) VALUES ($5, $6), ($7, $8)";
+        assert_eq!(statement.sql_for(Backend::Postgres), numbers);
+        let places = "x IN (?, ?, ?, ?) AND y IN (NULL) VALUES (?, ?), (?, ?)";
+        assert_eq!(statement.sql_for(Backend::Sqlite), places);
     }
 }

@@ -244,6 +244,10 @@ async fn offset_begins_at_zero_and_moves_with_the_effects(world: &World) {
         offsets::advance(&mut tx, key(0), from, to).await.unwrap();
         tx.commit().await.unwrap();
         assert_eq!(offsets::load(world.store.pool(), key(0)).await.unwrap(), to);
+        let all = offsets::all(world.store.pool(), key(0).service).await.unwrap();
+        let found: Vec<_> =
+            all.iter().map(|o| (o.consumer.as_str(), o.topic.as_str(), o.partition, o.next)).collect();
+        assert_eq!(found, [(key(0).consumer, key(0).topic, 0, to)]);
     }
     assert_eq!(offsets::load(world.store.pool(), key(1)).await.unwrap(), 0, "partitions are apart");
     let mut tx = world.store.begin().await.unwrap();

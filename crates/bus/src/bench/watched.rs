@@ -25,24 +25,12 @@ pub struct Tape(Arc<Mutex<Noted>>);
 struct Noted {
     first_read: Option<Instant>,
     last_commit: Option<Instant>,
-    read: u64,
-    written: u64,
     commits: Vec<Duration>,
 }
 
 impl Tape {
     fn noted(&self) -> MutexGuard<'_, Noted> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Records read.
-    pub fn read(&self) -> u64 {
-        self.noted().read
-    }
-
-    /// Records committed.
-    pub fn written(&self) -> u64 {
-        self.noted().written
     }
 
     /// From the first record read to the last commit; zero before.
@@ -78,18 +66,15 @@ impl Step for WatchedStep {
     async fn poll(&self, records_max: usize, wait: Duration) -> Result<Polled, BusError> {
         let polled = self.step.poll(records_max, wait).await?;
         if !polled.records.is_empty() {
-            let mut noted = self.tape.noted();
-            noted.first_read.get_or_insert_with(Instant::now);
-            noted.read += polled.records.len() as u64;
+            self.tape.noted().first_read.get_or_insert_with(Instant::now);
         }
         Ok(polled)
     }
 
     async fn commit(&self, token: BatchToken, outputs: Vec<Outgoing>) -> Result<(), CommitError> {
-        let (began, written) = (Instant::now(), outputs.len() as u64);
+        let began = Instant::now();
         self.step.commit(token, outputs).await?;
         let mut noted = self.tape.noted();
-        noted.written += written;
         noted.commits.push(began.elapsed());
         noted.last_commit = Some(Instant::now());
         Ok(())

@@ -66,6 +66,14 @@ impl Groups {
         self.groups.get(&seat.group)?.get(&seat.member).filter(|m| m.incarnation == seat.incarnation)
     }
 
+    /// Every partition that somebody reads, with the group that does.
+    pub(super) fn read(&self) -> impl Iterator<Item = (&str, Partition)> {
+        self.groups.iter().flat_map(|(group, members)| {
+            let owned = members.values().flat_map(|m| m.owned.iter());
+            owned.map(move |partition| (group.as_str(), *partition))
+        })
+    }
+
     /// Begins a new epoch: what was handed out before is void.
     pub(super) fn void(&mut self, seat: &Seat) {
         let epoch = self.next();

@@ -25,14 +25,14 @@ use async_trait::async_trait;
 use model::Timestamp;
 use tokio::sync::oneshot;
 
-use self::core::Core;
+use self::core::{Core, locked};
 pub use self::maintain::Maintained;
 use self::member::{GroupMember, Progress};
 use self::reader::LogReader;
 use self::writer::{Command, Write};
 use crate::{
-    BusError, Consumer, ConsumerSettings, Log, Outgoing, Position, Publisher, Reader, RefusedRecord, Step,
-    StepSettings, TopicPlan, TopicReport,
+    BusError, Consumer, ConsumerSettings, Log, Outgoing, Partition, Position, Publisher, Reader,
+    RefusedRecord, Step, StepSettings, TopicPlan, TopicReport,
 };
 
 /// How an embedded log behaves.
@@ -46,6 +46,20 @@ impl Default for EmbeddedSettings {
     fn default() -> Self {
         Self { compact_after_records: 10_000 }
     }
+}
+
+/// How far a group has come in a partition it reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupPosition {
+    /// The group.
+    pub group: String,
+    /// What it reads.
+    pub partition: Partition,
+    /// The offset it reads on from, as the log knows it: for a group whose progress is kept elsewhere, the first
+    /// that is still there.
+    pub next: i64,
+    /// One after the last record.
+    pub end: i64,
 }
 
 /// The log in one SQLite file. It closes when the last of its handles is gone.
@@ -94,6 +108,18 @@ impl EmbeddedLog {
     /// When SQLite fails; what was done until then stays.
     pub async fn maintain(&self, now: Timestamp) -> Result<Maintained, BusError> {
         self.core.ask(|reply| Command::Maintain { now, reply }).await
+    }
+
+    /// Where every group stands now in every partition that one of its members reads.
+    pub fn positions(&self) -> Vec<GroupPosition> {
+        let state = locked(&self.core.shared.state);
+        let position = |(group, partition): (&str, Partition)| GroupPosition {
+            group: group.to_owned(),
+            partition,
+            next: state.resume_at(group, partition),
+            end: state.partition(partition).map_or(0, |p| p.high),
+        };
+        state.groups.read().map(position).collect()
     }
 
     async fn join(

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bus::{EmbeddedLog, EmbeddedSettings, Log};
+use bus::{EmbeddedLog, EmbeddedSettings, Log, Topic};
 use model::Timestamp;
 use tempfile::TempDir;
 
 use crate::cases;
-use crate::world::World;
+use crate::world::{World, numbered, plan, poll_records, publish, step_settings};
 
 struct Embedded {
     folder: TempDir,
@@ -92,4 +92,24 @@ async fn a_log_in_memory_keeps_the_same_promises() {
     cases::records_of_one_key_keep_their_order(&mut world()).await;
     cases::outputs_of_two_members_come_exactly_once_through_rebalances(&mut world()).await;
     cases::compaction_keeps_the_newest_of_each_key(&mut world()).await;
+}
+
+#[tokio::test]
+async fn positions_say_how_far_each_group_has_come_in_what_it_reads() {
+    let log = EmbeddedLog::in_memory_with(SETTINGS).unwrap();
+    log.topics(&plan(&[Topic::Mentions, Topic::Verdicts], 2), true).await.unwrap();
+    publish(&log, numbered(Topic::Mentions, 50)).await;
+    let read_and_there = || {
+        log.positions().into_iter().fold((0, 0), |(next, end), position| {
+            assert_eq!((position.group.as_str(), position.partition.topic), ("group", Topic::Mentions));
+            (next + position.next, end + position.end)
+        })
+    };
+    assert_eq!(log.positions(), [], "nobody reads yet");
+    let step = log.step(step_settings("m", &[Topic::Mentions])).await.unwrap();
+    assert_eq!(read_and_there(), (0, 50));
+    let polled = poll_records(&*step, 50).await;
+    assert_eq!(read_and_there(), (0, 50), "read, and not committed");
+    step.commit(polled.token, Vec::new()).await.unwrap();
+    assert_eq!(read_and_there(), (50, 50));
 }

@@ -100,12 +100,13 @@ impl Outcome {
 
 /// Adds what a level gives on one series.
 pub fn tally(series: &Labelled, surprise: &[f32], level: f32, out: &mut Outcome) {
+    tally_starts(series, &starts(series, surprise, level), out);
+}
+
+/// Adds what alarms on these rows give on one series.
+pub fn tally_starts(series: &Labelled, alarms: &[usize], out: &mut Outcome) {
     let first = probation(series.rows.len());
-    let starts: Vec<i64> = starts(series, surprise, level)
-        .into_iter()
-        .filter(|&i| i >= first)
-        .map(|i| series.rows[i].0)
-        .collect();
+    let starts: Vec<i64> = alarms.iter().copied().filter(|&i| i >= first).map(|i| series.rows[i].0).collect();
     let inside = |t: i64| series.windows.iter().any(|w| t >= w.0 && t <= w.1);
     out.false_alarms += starts.iter().filter(|&&t| !inside(t)).count();
     let total: i64 = series.rows.last().unwrap().0 - series.rows[first].0;

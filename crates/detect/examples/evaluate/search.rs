@@ -234,6 +234,18 @@ pub fn knobs(t: &mut Tuning) -> Vec<(&'static str, &mut f32)> {
     ]
 }
 
+/// The constant of this name, among those that no walk moves too.
+pub fn knob<'a>(t: &'a mut Tuning, name: &str) -> &'a mut f32 {
+    match name {
+        "told_rise" => &mut t.told_rise_s,
+        "told_step" => &mut t.told_step,
+        "told_less" => &mut t.told_less,
+        "told_fade" => &mut t.told_fade,
+        "told_again" => &mut t.told_again,
+        _ => knobs(t).into_iter().find(|knob| knob.0 == name).unwrap().1,
+    }
+}
+
 /// A random walk that keeps what is better.
 pub fn walk(judge: &Judge, start: Tuning, steps: usize, seed: u64) -> (Tuning, Worth) {
     let mut state = 0x2545_f491_4f6c_dd1du64 ^ seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);

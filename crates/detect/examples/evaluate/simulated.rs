@@ -1,7 +1,7 @@
 //! The simulator's answers, where true onsets are known: delay against CUSUM at the same false alarms, and speed.
 
 use detect::{
-    Context, DetectPolicy, Post, Series, SubjectState, Tally, observe,
+    Context, DetectPolicy, Post, Series, SubjectState, Tally, Tuning, observe,
     simulate::{Fault, Rhythmic, background, generator},
 };
 use rand_chacha::rand_core::RngCore;
@@ -34,8 +34,8 @@ fn world(seed: u64, per_row: f64, times: f64, every_days: i64) -> World {
     }
 }
 
-fn ours(world: &World) -> Vec<f32> {
-    let mut series = Series::new(DetectPolicy::for_series());
+fn ours(world: &World, tuning: &Tuning) -> Vec<f32> {
+    let mut series = Series::with_tuning(DetectPolicy::for_series(), *tuning);
     world.rows.iter().map(|r| series.row(r.0, r.1).unwrap().surprise).collect()
 }
 
@@ -57,29 +57,46 @@ fn cusum(world: &World) -> Vec<f32> {
         .collect()
 }
 
+/// Share of the rises found within six hours, and median delay in minutes.
+type Found = (f64, f64);
+
+/// One line of the tables: rises of a size among so much traffic, at so many false alarms a day.
+struct Line {
+    times: f64,
+    per_row: f64,
+    rate: f64,
+    ours: Found,
+    cusum: Found,
+}
+
+/// All lines for rises so many days apart, under these constants.
+fn lines(every_days: i64, tuning: &Tuning) -> Vec<Line> {
+    let mut lines = Vec::new();
+    for times in [1.5, 2.0, 3.0, 5.0] {
+        for per_row in [2.0, 20.0] {
+            let worlds: Vec<World> = (0..(RISES * every_days / 30) as u64)
+                .map(|seed| world(seed, per_row, times, every_days))
+                .collect();
+            let ours: Vec<Vec<f32>> = worlds.iter().map(|world| ours(world, tuning)).collect();
+            let theirs: Vec<Vec<f32>> = worlds.iter().map(cusum).collect();
+            lines.extend([0.1, 0.5].map(|rate| Line {
+                times,
+                per_row,
+                rate,
+                ours: at_rate(&worlds, &ours, rate),
+                cusum: at_rate(&worlds, &theirs, rate),
+            }));
+        }
+    }
+    lines
+}
+
 /// The delays on one line under other constants: found here-by CUSUM (delay here-by CUSUM), lines as [`delays`] prints them.
-pub fn against_cusum(tuning: &detect::Tuning) -> String {
+pub fn against_cusum(tuning: &Tuning) -> String {
     let mut out = String::new();
-    for every_days in [3i64, 10] {
-        for times in [1.5, 2.0, 3.0, 5.0] {
-            for per_row in [2.0, 20.0] {
-                let worlds: Vec<World> = (0..(RISES * every_days / 30) as u64)
-                    .map(|seed| world(seed, per_row, times, every_days))
-                    .collect();
-                for rate in [0.1, 0.5] {
-                    let scores: Vec<Vec<f32>> = worlds
-                        .iter()
-                        .map(|w| {
-                            let mut series = Series::with_tuning(DetectPolicy::for_series(), *tuning);
-                            w.rows.iter().map(|r| series.row(r.0, r.1).unwrap().surprise).collect()
-                        })
-                        .collect();
-                    let (found, delay) = at_rate(&worlds, &scores, rate);
-                    let them: Vec<Vec<f32>> = worlds.iter().map(cusum).collect();
-                    let (their, late) = at_rate(&worlds, &them, rate);
-                    out += &format!("{:.0}-{:.0}({:.0}-{:.0}) ", found * 100.0, their * 100.0, delay, late);
-                }
-            }
+    for every_days in [3, 10] {
+        for Line { ours, cusum, .. } in lines(every_days, tuning) {
+            out += &format!("{:.0}-{:.0}({:.0}-{:.0}) ", ours.0 * 100.0, cusum.0 * 100.0, ours.1, cusum.1);
         }
         out += "| ";
     }
@@ -88,38 +105,23 @@ pub fn against_cusum(tuning: &detect::Tuning) -> String {
 
 /// Prints, per size of rise, the share found within six hours and the median delay at 0.1 and 0.5 false alarms a day.
 pub fn delays() {
+    let cell = |(found, delay): Found| format!("{found:.2}, {delay:.0} min");
     for every_days in [3, 10] {
         println!("rises {every_days} days apart");
-        delays_where(every_days);
-    }
-}
-
-fn delays_where(every_days: i64) {
-    println!("rise   per 5 min  false alarms/day  ours: found, median delay   CUSUM: found, median delay");
-    for times in [1.5, 2.0, 3.0, 5.0] {
-        for per_row in [2.0, 20.0] {
-            let worlds: Vec<World> = (0..(RISES * every_days / 30) as u64)
-                .map(|seed| world(seed, per_row, times, every_days))
-                .collect();
-            for rate in [0.1, 0.5] {
-                let cells: Vec<String> = [ours as fn(&World) -> Vec<f32>, cusum]
-                    .iter()
-                    .map(|detector| {
-                        let scores: Vec<Vec<f32>> = worlds.iter().map(detector).collect();
-                        let (found, delay) = at_rate(&worlds, &scores, rate);
-                        format!("{found:.2}, {delay:.0} min")
-                    })
-                    .collect();
-                println!(
-                    "x{times:<4} {per_row:>6}     {rate:>8}         {:>18}        {:>18}",
-                    cells[0], cells[1]
-                );
-            }
+        println!(
+            "rise   per 5 min  false alarms/day  ours: found, median delay   CUSUM: found, median delay"
+        );
+        for Line { times, per_row, rate, ours, cusum } in lines(every_days, &Tuning::SHIPPED) {
+            println!(
+                "x{times:<4} {per_row:>6}     {rate:>8}         {:>18}        {:>18}",
+                cell(ours),
+                cell(cusum)
+            );
         }
     }
 }
 
-fn at_rate(worlds: &[World], scores: &[Vec<f32>], rate: f64) -> (f64, f64) {
+fn at_rate(worlds: &[World], scores: &[Vec<f32>], rate: f64) -> Found {
     const FIRST: usize = 5 * 288;
     let measure = |level: f32| {
         let (mut wrong, mut days, mut delays, mut onsets) = (0usize, 0.0, Vec::new(), 0usize);

@@ -315,6 +315,8 @@ fn spread_of(spread: &Boost, x: &[f32; FEATURES]) -> f32 {
 
 /// No thread is forecast to grow more than this (as a logarithm): about 160,000 times.
 const GROWTH_MAX: f32 = 12.0;
+/// Over this much of the logarithm of the count the fit of large threads takes over.
+const TAKE_OVER: f32 = 0.5;
 const SPREAD_GROWTH: Growth = Growth { trees: 30, rate: 0.1, bound: 1.5, ridge: 20.0, share: 0.8 };
 
 /// The quantile of sorted weighted values that a new value stays within with at least that
@@ -429,8 +431,6 @@ impl CascadeModel {
     }
 
     fn growing_at(&self, x: &[f32; FEATURES], age: usize) -> Growing {
-        /// Over this much of the logarithm of the count the large fit takes over.
-        const TAKE_OVER: f32 = 0.5;
         let Some((knee, large)) = self.large.get(age) else { return self.ages[age].growing(x) };
         // The large ones told their followers; a thread that does not is of another kind.
         if x[FOLLOWERS] <= 0.0 {
@@ -610,12 +610,16 @@ fn rows_at(threads: &[Thread], age_s: u32) -> Rows {
     rows
 }
 
-/// The logarithm of the count that nearly all of the threads have at an age.
+/// The logarithm of the smallest count that the threads have at an age; one that lies far below the
+/// next is an exception.
 fn knee(threads: &[Thread], age_s: u32) -> f32 {
-    const BELOW: f32 = 0.05;
     let mut counts: Vec<f32> = threads.iter().map(|thread| (size_by(thread, age_s) as f32).ln_1p()).collect();
     counts.sort_by(f32::total_cmp);
-    counts.get((counts.len() as f32 * BELOW) as usize).copied().unwrap_or(0.0)
+    match counts[..] {
+        [] => 0.0,
+        [only] => only,
+        [smallest, next, ..] => smallest.max(next - TAKE_OVER),
+    }
 }
 
 /// The exponent under which the growth after an age comes when it came in the threads.

@@ -17,7 +17,7 @@ pub(crate) const COUNT: usize = 0;
 /// The feature that is the logarithm of the followers of all who reacted (plus 1).
 pub(crate) const FOLLOWERS: usize = 12;
 
-/// A self-exciting thread in about 120 bytes: counts and follower-weighted memories that decay as time goes on.
+/// A self-exciting thread in 96 bytes: counts and follower-weighted memories that decay as time goes on.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ThreadState {
     start_s: i64,

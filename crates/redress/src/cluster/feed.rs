@@ -14,7 +14,7 @@ use model::{SourceKind, TenantId, Timestamp, Transport};
 use runtime::net::Link;
 use runtime::{Clock, RealClock, ScaledClock};
 use sources::{CsvMap, DecodeContext, Framer, Piece};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 use crate::scenario::Arrival;
 
@@ -61,6 +61,13 @@ pub(crate) struct Parcel {
     pub(super) body: Vec<u8>,
     /// Where each record stood in the file.
     lines: Vec<u64>,
+}
+
+impl Parcel {
+    /// How many records it holds.
+    pub(crate) fn records(&self) -> u32 {
+        u32::try_from(self.lines.len()).unwrap_or(u32::MAX)
+    }
 }
 
 /// What is read of a recording.
@@ -112,6 +119,8 @@ impl Parcel {
 pub(crate) enum Pace {
     /// As fast as the log confirms.
     Max,
+    /// As fast as there is room: a permit for each record, which somebody gives back.
+    Room(Arc<Semaphore>),
     /// A record when this clock shows its time.
     Clock(Arc<dyn Clock>),
     /// So many times as fast as it was recorded, from the first record on.
@@ -484,6 +493,9 @@ pub(crate) async fn send(
                 }
                 if let Pace::Clock(clock) = &pace {
                     clock.sleep_until(parcel.first_at).await;
+                }
+                if let Pace::Room(room) = &pace {
+                    room.acquire_many(parcel.records()).await?.forget();
                 }
                 let request = PublishRequest {
                     source_kind: parcel.kind.name().to_owned(),

@@ -11,7 +11,8 @@ use crate::lines::{Input, Line, Refusals};
 ///
 /// Reads CSV `timestamp,value` in time order and writes `timestamp,value,surprise,alarm`.
 /// `surprise` u says that on calm data episodes at least that surprising start 10^-u times per row;
-/// `alarm` is 1 on the row where an episode opens.
+/// it is lower by one where a rise goes on for hours without growing.
+/// `alarm` is 1 on the row where an episode opens, or an open one rises anew to a hundred times as rare.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   redress detect series mentions.csv

@@ -3,8 +3,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use casework::Case;
 use model::{AuthorKey, BrandId, CaseId, MentionId, Timestamp};
 use store::sqlx::any::AnyRow;
-use store::sqlx::{self, Any, Executor, Row};
-use store::{Doing, Statement, Tx, Values, pieces};
+use store::sqlx::{self, Row};
+use store::{Doing, On, Statement, Tx, Values, pieces};
 
 use super::{IN_MAX, TableError, damaged, number};
 
@@ -16,10 +16,7 @@ pub(super) fn case_of(row: &AnyRow) -> Result<Case, TableError> {
 }
 
 /// One case.
-pub(crate) async fn case<'e>(
-    on: impl Executor<'e, Database = Any>,
-    id: CaseId,
-) -> Result<Option<Case>, TableError> {
+pub(crate) async fn case<'e>(on: impl On<'e>, id: CaseId) -> Result<Option<Case>, TableError> {
     let mut query = Statement::new("SELECT case_id, body FROM response_cases WHERE case_id = ");
     query.bind(id.to_string());
     query.rows(on, "reading a case").await?.first().map(case_of).transpose()

@@ -1,7 +1,7 @@
 use model::{BrandId, CaseId, Timestamp};
 use store::sqlx::any::AnyRow;
-use store::sqlx::{self, Any, Executor, Row};
-use store::{Doing, Statement, Store, Tx, pieces};
+use store::sqlx::{self, Row};
+use store::{Doing, On, Statement, Store, Tx, pieces};
 
 use super::{TableError, damaged, number};
 
@@ -63,10 +63,7 @@ fn past(rows: &[AnyRow]) -> Result<Vec<Past>, TableError> {
 }
 
 /// The newest changes of a case, oldest first.
-pub(crate) async fn history<'e>(
-    on: impl Executor<'e, Database = Any>,
-    case: CaseId,
-) -> Result<Vec<Past>, TableError> {
+pub(crate) async fn history<'e>(on: impl On<'e>, case: CaseId) -> Result<Vec<Past>, TableError> {
     let mut query = Statement::new("SELECT id, body, headers FROM response_history WHERE case_id = ");
     query.bind(case.to_string()).push(" ORDER BY sequence DESC LIMIT ").bind(HISTORY_MAX);
     let mut found = past(&query.rows(on, "reading the history").await?)?;
@@ -76,7 +73,7 @@ pub(crate) async fn history<'e>(
 
 /// Changes after `id`, in order.
 pub(crate) async fn history_after<'e>(
-    on: impl Executor<'e, Database = Any>,
+    on: impl On<'e>,
     id: i64,
     brand: &str,
     limit: i64,
@@ -91,11 +88,21 @@ pub(crate) async fn history_after<'e>(
 }
 
 /// The newest id of the history.
-pub(crate) async fn history_end<'e>(on: impl Executor<'e, Database = Any>) -> Result<i64, TableError> {
+pub(crate) async fn history_end<'e>(on: impl On<'e>) -> Result<i64, TableError> {
     let query = Statement::new("SELECT value FROM response_counters WHERE name = 'history'");
     let rows = query.rows(on, "reading the end of the history").await?;
     let value = rows.first().map(|r| r.try_get::<i64, _>("value")).transpose();
     Ok(value.doing(|| "reading the end of the history".into())?.unwrap_or(0))
+}
+
+/// How many changes are still to be sent.
+pub(crate) async fn untold(store: &Store) -> Result<i64, TableError> {
+    let end = history_end(store.pool()).await?;
+    let query = Statement::new("SELECT next_id FROM response_told WHERE name = 'cases'");
+    let rows = query.rows(store.pool(), "reading what was sent").await?;
+    let next = rows.first().map(|r| r.try_get::<i64, _>("next_id")).transpose();
+    let next = next.doing(|| "reading what was sent".into())?;
+    Ok(next.map_or(0, |next| (end + 1 - next).max(0)))
 }
 
 /// Replaces the words of a change.

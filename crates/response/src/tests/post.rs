@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use bus::{Headers, Outgoing, Record, Topic};
+use bus::{Outgoing, Record, Topic};
 use contracts::{Classified, envelope};
 use model::{
     Author, BrandId, Dedup, Entities, EventId, Language, Mention, MentionEvent, MentionId, MentionOp,
@@ -146,10 +146,7 @@ pub(crate) fn outgoing<M: Message + prost::Name>(
     message: &M,
 ) -> Outgoing {
     let sealed = envelope::seal(id, "redress/test", at, message);
-    let mut headers = Headers::new();
-    for (name, value) in sealed.headers {
-        headers.push(name, value);
-    }
+    let headers = sealed.headers.into_iter().collect();
     Outgoing { topic, partition, record: Record { key, value: Some(sealed.value), headers, at } }
 }
 

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bus::{Headers, Log as _, Outgoing, Record, TopicPlan};
+use bus::{Log as _, Outgoing, Record, TopicPlan};
 use bytes::Bytes;
 use clap::Parser;
 use contracts::alert::v1::{Episode, EpisodeEvent};
@@ -104,10 +104,7 @@ impl World {
     async fn publish<M: prost::Message + prost::Name>(&self, topic: Topic, key: Bytes, message: &M) {
         let at = Timestamp::from_seconds(START_S);
         let sealed = envelope::seal("test", "redress/test", at, message);
-        let mut headers = Headers::new();
-        for (name, value) in sealed.headers {
-            headers.push(name, value);
-        }
+        let headers = sealed.headers.into_iter().collect();
         let record = Record { key, value: Some(sealed.value), headers, at };
         let outgoing = Outgoing { topic, partition: None, record };
         let publisher = self.log().publisher().unwrap();

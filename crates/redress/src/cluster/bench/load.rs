@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use bus::{Headers, Outgoing, Record, Topic};
+use bus::{Outgoing, Record, Topic};
 use clap::Args;
 use contracts::envelope;
 use contracts::ingest::v1 as wire;
@@ -130,10 +130,7 @@ impl Load {
         let (event_id, mention_id) = (event.event_id, event.mention_id);
         let message = wire::MentionEvent::from(event);
         let sealed = envelope::seal(&event_id.to_string(), "redress/bench", now, &message);
-        let mut headers = Headers::new();
-        for (name, value) in sealed.headers {
-            headers.push(name, value);
-        }
+        let headers = sealed.headers.into_iter().collect();
         let key = contracts::id(mention_id.as_bytes());
         let record = Record { key, value: Some(sealed.value), headers, at: now };
         Outgoing { topic: Topic::Mentions, partition: None, record }

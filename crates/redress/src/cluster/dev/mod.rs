@@ -22,7 +22,7 @@ use runtime::{Clock, EventClock, RealClock, ScaledClock, config};
 use serde::Deserialize;
 use tokio::signal::unix::{SignalKind, signal};
 
-use self::progress::Follower;
+use self::progress::{Driven, Follower};
 use self::system::{Setup, System};
 use super::feed::{self, Pace, Parcel, Tally, Watcher as _};
 use super::replay::{self, Note, Notebook, Shape, Speed};
@@ -133,14 +133,18 @@ pub(crate) async fn run(args: DevArgs) -> anyhow::Result<ExitCode> {
     let mut follower = Follower::start(&system, clock.clone());
 
     let feeding = feed_world(world, &args, &system, event_clock, notebook, &mut follower);
+    let hearing = async {
+        let tally = feeding.await?;
+        system.settled().await?;
+        anyhow::Ok(tally)
+    };
     let outcome = tokio::select! {
-        tally = feeding => Some(tally?),
+        tally = hearing => Some(tally?),
         () = interrupted() => None,
         broken = system.broken() => return Err(broken),
     };
     let mut code = ExitCode::SUCCESS;
     if let Some(tally) = outcome {
-        system.settled().await;
         follower.everything_heard(tally.as_ref());
         code = ExitCode::from(u8::from(tally.as_ref().is_some_and(|t| t.refused > 0)));
         if !args.exit_when_done {
@@ -253,12 +257,16 @@ async fn feed_world(
 ) -> anyhow::Result<Option<Tally>> {
     let clock = system.clock.clone();
     let client = IngestServiceClient::new(system.ingest_link()?);
-    let pace = if event_clock.is_some() { Pace::Max } else { Pace::Clock(clock.clone()) };
-    let mut watcher = follower.watcher(event_clock);
+    let driven = event_clock.map(Driven::new);
+    let pace = match &driven {
+        Some(driven) => Pace::Room(driven.room.clone()),
+        None => Pace::Clock(clock.clone()),
+    };
     match world {
         World::Story(story) => {
             people::play(&story, system)?;
             follower.expect(story.len() as u64);
+            let watcher = follower.watcher(driven);
             feed::send(client, "scenario", feed::tell(story.into_arrivals()), pace, watcher).await.map(Some)
         }
         World::Recording(recording) => {
@@ -268,9 +276,10 @@ async fn feed_world(
             if before > 0 {
                 follower.note(&format!("{name}: going on after {before} records"));
                 // What was heard before the interruption is worked through before time goes on.
-                system.settled().await;
+                system.settled().await?;
             }
             let parcels = feed::read(recording, one_by_one, before, follower.bar());
+            let mut watcher = follower.watcher(driven);
             let noting = move |parcel: &Parcel, tally: &Tally| {
                 watcher.confirmed(parcel, tally);
                 let clock_us = Some(clock.now().as_micros());

@@ -1,6 +1,6 @@
 //! What the terminal shows: one line that is always current, and one line per important event.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,11 +9,11 @@ use std::time::Duration;
 use contracts::alert::v1::alert_service_client::AlertServiceClient;
 use contracts::alert::v1::{EpisodeChange, EpisodeEvent};
 use contracts::response::v1::response_service_client::ResponseServiceClient;
-use contracts::response::v1::{self as response, CaseChange, CaseEvent};
+use contracts::response::v1::{CaseChange, CaseEvent};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use model::Timestamp;
-use runtime::{Account, Clock, EventClock};
-use tokio::sync::mpsc;
+use model::{Outcome, Timestamp};
+use runtime::{Account, Clock, EventClock, HopAccount};
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
 use super::super::feed::{Parcel, Tally, Watcher};
@@ -22,6 +22,10 @@ use super::super::wire::{cut, time};
 use super::system::System;
 
 const TICK: Duration = Duration::from_millis(250);
+/// Records sent and not yet worked through, at most, where events drive the clock.
+const UNDER_WAY_MAX: usize = 10_000;
+/// How often it is looked whether what was sent is worked through.
+const WORKED_LOOK: Duration = Duration::from_millis(2);
 /// In a pipe the summary comes this often.
 const SUMMARY_EVERY_TICKS: u32 = 40;
 
@@ -29,6 +33,7 @@ const SUMMARY_EVERY_TICKS: u32 = 40;
 pub(super) struct Follower {
     bar: ProgressBar,
     account: Account,
+    summary: Summary,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -47,11 +52,10 @@ impl Follower {
             bar.set_style(style);
         }
         let counts = Arc::new(Counts::default());
-        let mut follower =
-            Self { bar: bar.clone(), account: system.parts.account.clone(), tasks: Vec::new() };
-        let summary =
-            Summary { bar: bar.clone(), account: follower.account.clone(), clock, counts: counts.clone() };
-        follower.tasks.push(tokio::spawn(summary.keep_current()));
+        let account = system.parts.account.clone();
+        let summary = Summary { bar: bar.clone(), account: account.clone(), clock, counts: counts.clone() };
+        let current = tokio::spawn(summary.clone().keep_current());
+        let mut follower = Self { bar: bar.clone(), account, summary, tasks: vec![current] };
         let teller = Teller { bar, counts };
         if let (Ok(alerts), Ok(cases)) = (system.alert_link(), system.response_link()) {
             follower.tasks.push(tokio::spawn(teller.clone().follow_alerts(AlertServiceClient::new(alerts))));
@@ -76,20 +80,22 @@ impl Follower {
         }
     }
 
-    /// Counts what is confirmed and, where events drive the clock, moves it.
-    pub(super) fn watcher(&mut self, event_clock: Option<Arc<EventClock>>) -> impl Watcher + use<> {
+    /// Counts what is confirmed from now on and, where events drive the clock, moves it and makes room for more.
+    pub(super) fn watcher(&mut self, driven: Option<Driven>) -> impl Watcher + use<> {
         let bar = self.bar.clone();
         let counts_records = self.bar.length().is_some();
         let (told, waiting) = mpsc::unbounded_channel();
-        if let Some(clock) = event_clock {
-            self.tasks.push(tokio::spawn(move_clock(clock, waiting, self.account.clone())));
+        if let Some(driven) = driven {
+            let worked = Worked::from_now(self.account.clone());
+            self.tasks.push(tokio::spawn(driven.follow(waiting, worked)));
         }
         move |parcel: &Parcel, tally: &Tally| {
             if counts_records {
                 bar.set_position(tally.records);
             }
             // Nobody listens where the clock goes by itself.
-            let _ = told.send((tally.stored, parcel.last_at));
+            let _ =
+                told.send(Confirmed { stored: tally.stored, records: parcel.records(), at: parcel.last_at });
         }
     }
 
@@ -100,6 +106,7 @@ impl Follower {
 
     /// Says what became of everything.
     pub(super) fn everything_heard(&self, tally: Option<&Tally>) {
+        self.note(&self.summary.line());
         if let Some(tally) = tally {
             self.note(&format!(
                 "Everything has been heard: {} records, {} mentions.",
@@ -107,7 +114,7 @@ impl Follower {
             ));
         }
         for (hop, account) in self.account.snapshot() {
-            let parts: Vec<String> = model::Outcome::ALL
+            let parts: Vec<String> = Outcome::ALL
                 .into_iter()
                 .filter(|o| account.with(*o) > 0)
                 .map(|o| format!("{} {}", account.with(o), o.label().replace('_', "-")))
@@ -123,18 +130,62 @@ impl Follower {
     }
 }
 
-/// Time moves when what happened before has been worked through, not when it has been heard: otherwise answers
-/// still on their way would come after their deadline.
-async fn move_clock(
-    clock: Arc<EventClock>,
-    mut waiting: mpsc::UnboundedReceiver<(u64, Timestamp)>,
-    account: Account,
-) {
-    while let Some((stored, at)) = waiting.recv().await {
-        while account.hop("response").total() < stored {
-            tokio::time::sleep(Duration::from_millis(2)).await;
+/// A parcel that ingest has answered for.
+struct Confirmed {
+    /// Mentions up to here.
+    stored: u64,
+    /// Its records.
+    records: u32,
+    at: Timestamp,
+}
+
+/// What goes on as events are worked through: the clock, and the sending of more.
+#[derive(Clone)]
+pub(super) struct Driven {
+    pub(super) clock: Arc<EventClock>,
+    /// Records that may be sent.
+    pub(super) room: Arc<Semaphore>,
+}
+
+impl Driven {
+    pub(super) fn new(clock: Arc<EventClock>) -> Self {
+        Self { clock, room: Arc::new(Semaphore::new(UNDER_WAY_MAX)) }
+    }
+
+    /// Time moves when what happened before has been worked through, not when it has been heard: otherwise
+    /// answers still on their way would come after their deadline. And no hop falls far behind another, so that
+    /// what is said of a time is said together.
+    async fn follow(self, mut waiting: mpsc::UnboundedReceiver<Confirmed>, worked: Worked) {
+        while let Some(Confirmed { stored, records, at }) = waiting.recv().await {
+            while worked.mentions() < stored {
+                tokio::time::sleep(WORKED_LOOK).await;
+            }
+            self.clock.advance(at);
+            self.room.add_permits(records as usize);
         }
-        clock.advance(at);
+    }
+}
+
+/// Counts the mentions that every hop is through with.
+struct Worked {
+    account: Account,
+    before: BTreeMap<&'static str, HopAccount>,
+}
+
+impl Worked {
+    fn from_now(account: Account) -> Self {
+        Self { before: account.snapshot(), account }
+    }
+
+    fn mentions(&self) -> u64 {
+        let total =
+            |hop: &str| self.account.hop(hop).total() - self.before.get(hop).map_or(0, HopAccount::total);
+        let understood = self.account.hop(classify::HOP).with(Outcome::Stored)
+            - self.before.get(classify::HOP).map_or(0, |hop| hop.with(Outcome::Stored));
+        let readers = [alert::TALLY_HOP, alert::SEVERE_HOP, response::HOP];
+        let heard = readers.into_iter().map(total).min().unwrap_or(0);
+        // What was understood and is not heard yet; repeats end in classify.
+        total(classify::HOP).saturating_sub(understood.saturating_sub(heard))
     }
 }
 
@@ -146,6 +197,8 @@ fn say(bar: &ProgressBar, line: &str) {
     }
 }
 
+/// Where everything stands, in a line.
+#[derive(Clone)]
 struct Summary {
     bar: ProgressBar,
     account: Account,
@@ -154,20 +207,24 @@ struct Summary {
 }
 
 impl Summary {
+    fn line(&self) -> String {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        format!(
+            "{}  {} understood, {} pages, {} cases, {} clocks run out",
+            time(self.clock.now().as_micros()),
+            self.account.hop(classify::HOP).total(),
+            read(&self.counts.pages),
+            read(&self.counts.cases),
+            read(&self.counts.breaches),
+        )
+    }
+
     async fn keep_current(self) {
         let is_terminal = std::io::stdout().is_terminal();
         let mut said = String::new();
         for tick in 1u32.. {
             tokio::time::sleep(TICK).await;
-            let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-            let line = format!(
-                "{}  {} understood, {} pages, {} cases, {} clocks run out",
-                time(self.clock.now().as_micros()),
-                self.account.hop("classify").total(),
-                read(&self.counts.pages),
-                read(&self.counts.cases),
-                read(&self.counts.breaches),
-            );
+            let line = self.line();
             if is_terminal {
                 self.bar.set_message(line);
                 self.bar.tick();
@@ -220,26 +277,21 @@ impl Teller {
         );
     }
 
-    async fn follow_cases(self, mut client: ResponseServiceClient<runtime::net::Link>) {
-        let of_all = follow::Cases { client: client.clone(), brand: String::new(), from_start: true };
-        let mut follow = Follow::new(of_all);
-        let mut followed = BTreeSet::new();
+    async fn follow_cases(self, client: ResponseServiceClient<runtime::net::Link>) {
+        let mut follow = Follow::new(follow::Cases { client, brand: String::new(), from_start: true });
         loop {
             let Ok(Some(event)) = follow.next().await else {
                 tokio::time::sleep(TICK).await;
                 continue;
             };
-            if event.change() == CaseChange::Opened && is_private(&mut client, &event).await {
-                followed.insert(case_of(&event));
-            }
-            self.tell_case(&event, followed.contains(&case_of(&event)));
+            self.tell_case(&event);
         }
     }
 
     /// Cases are many; a line is due where somebody acted, or wrote to us alone.
-    fn tell_case(&self, event: &CaseEvent, is_followed: bool) {
+    fn tell_case(&self, event: &CaseEvent) {
         let Some(case) = &event.case else { return };
-        let worth_a_line = is_followed || !case.assignee.is_empty() || !case.promises.is_empty();
+        let worth_a_line = case.is_private || !case.assignee.is_empty() || !case.promises.is_empty();
         let word = match event.change() {
             CaseChange::Opened => {
                 self.counts.cases.fetch_add(1, Ordering::Relaxed);
@@ -278,13 +330,32 @@ impl Teller {
     }
 }
 
-fn case_of(event: &CaseEvent) -> bytes::Bytes {
-    event.case.as_ref().map(|case| case.case_id.clone()).unwrap_or_default()
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Whether the customer wrote to the brand alone; changes carry no words, so the case itself is asked.
-async fn is_private(client: &mut ResponseServiceClient<runtime::net::Link>, event: &CaseEvent) -> bool {
-    let request = response::GetCaseRequest { case_id: case_of(event) };
-    let Ok(answer) = client.get_case(request).await else { return false };
-    answer.into_inner().case.is_some_and(|case| case.messages.iter().any(|m| !m.is_public))
+    #[test]
+    fn a_mention_is_worked_through_when_every_hop_is_through_with_it_or_classify_ended_it() {
+        let account = Account::new();
+        let readers = [alert::TALLY_HOP, alert::SEVERE_HOP, response::HOP];
+        for hop in [classify::HOP].into_iter().chain(readers) {
+            account.ended(hop, Outcome::Stored, "", 100);
+        }
+        let worked = Worked::from_now(account.clone());
+        assert_eq!(worked.mentions(), 0, "what was there before does not count");
+        account.ended(classify::HOP, Outcome::Stored, "", 6);
+        account.ended(classify::HOP, Outcome::Merged, "repeat", 4);
+        assert_eq!(worked.mentions(), 4, "repeats end in classify");
+        for (hop, heard) in readers.into_iter().zip([6, 2, 5]) {
+            account.ended(hop, Outcome::Suppressed, "", heard);
+        }
+        assert_eq!(worked.mentions(), 6, "the slowest hop counts");
+        account.ended(alert::SEVERE_HOP, Outcome::Suppressed, "", 4);
+        account.ended(response::HOP, Outcome::Stored, "", 3);
+        assert_eq!(
+            worked.mentions(),
+            10,
+            "what sources say of themselves is more than mentions, and no more"
+        );
+    }
 }

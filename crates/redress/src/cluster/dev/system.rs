@@ -1,21 +1,23 @@
 //! All services in one process: the embedded log, one SQLite file each, ports of their own on this machine.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use bus::{EmbeddedLog, EmbeddedSettings, Log, Topic, TopicPlan};
+use bus::{EmbeddedLog, EmbeddedSettings, GroupPosition, Log, Topic, TopicPlan};
 use ingest::{ConnectorConfig, StreamConfig};
 use model::SourceKind;
 use runtime::brands::Brand;
 use runtime::net::Link;
 use runtime::process::Parts;
 use runtime::{Clock, RealClock};
-use store::{Migration, Store};
+use store::{Migration, Store, offsets, outbox};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use super::super::local::port;
 use super::super::scratch::Scratch;
@@ -32,10 +34,14 @@ const REMEMBERED_MAX: usize = 60_000;
 const KEPT_MS: i64 = 2 * 86_400_000;
 /// The longest the services may take to be ready.
 const READY_WITHIN: Duration = Duration::from_secs(30);
-/// Everything counts as worked through when no account has moved for this long.
+/// Everything counts as worked through when nothing is left and no account has moved for this long.
 const STILL: Duration = Duration::from_millis(1_500);
+/// How often that is looked at.
+const STILL_LOOK: Duration = Duration::from_millis(250);
 /// In a replay at full speed a signal counts as news for so many seconds of event time.
 const REPLAY_AGE_MAX_S: u32 = 30 * 86_400;
+/// And what is detected so far is kept so often, in event time: an hour passes in a moment.
+const REPLAY_SNAPSHOT_EVERY_S: u64 = 3 * 3_600;
 /// Whom everything is about when nobody says whom to listen for.
 const EVERYBODY: &str = "everybody";
 
@@ -64,6 +70,9 @@ pub(super) struct System {
     response: SocketAddr,
     broken: watch::Receiver<Option<String>>,
     services: Vec<JoinHandle<()>>,
+    log: Arc<EmbeddedLog>,
+    /// By service.
+    stores: BTreeMap<&'static str, Store>,
     /// Removed at the end, when nobody named a folder.
     _scratch: Option<Scratch>,
 }
@@ -95,6 +104,8 @@ impl System {
             response: port(7705)?,
             broken,
             services: Vec::new(),
+            log: log.clone(),
+            stores: BTreeMap::new(),
             _scratch: scratch,
         };
         let start = |name: &'static str, service: futures::future::BoxFuture<'static, anyhow::Result<()>>| {
@@ -119,7 +130,8 @@ impl System {
         let deps = classify::Deps { log: shared.clone(), parts: parts.clone() };
         system.services.push(start("classify", Box::pin(classify::run(classify, deps))));
 
-        let store = open_store(&dir, "alert", alert::MIGRATIONS).await?;
+        let store = open_store(&dir, alert::SERVICE, alert::MIGRATIONS).await?;
+        system.stores.insert(alert::SERVICE, store.clone());
         let mut config = alert::Config {
             listen: system.alert,
             base_url: format!("http://{}", setup.listen),
@@ -129,12 +141,14 @@ impl System {
         if setup.is_driven_by_events {
             // Event time runs hours ahead of the pipeline in a moment; nothing heard in a replay is too old.
             config.paging.age_max_s = REPLAY_AGE_MAX_S;
+            config.reading.snapshot_every_s = REPLAY_SNAPSHOT_EVERY_S;
         }
         let brands = Arc::new(setup.brands.clone());
         let deps = alert::Deps { log: shared.clone(), store, brands: brands.clone(), parts: parts.clone() };
         system.services.push(start("alert", Box::pin(alert::run(config, deps))));
 
-        let store = open_store(&dir, "response", response::MIGRATIONS).await?;
+        let store = open_store(&dir, response::SERVICE, response::MIGRATIONS).await?;
+        system.stores.insert(response::SERVICE, store.clone());
         let config = response::Config { listen: system.response, ..setup.response.clone() };
         let deps =
             response::Deps { log: shared.clone(), store, brands: brands.to_vec(), parts: parts.clone() };
@@ -200,17 +214,45 @@ impl System {
         self.parts.net.channel(&format!("http://{}", self.response))
     }
 
-    /// Returns when no account moves any more: everything heard has been worked through.
-    pub(super) async fn settled(&self) {
-        let mut before = self.parts.account.snapshot();
+    /// Returns when everything heard has been worked through: every group is at the end of what it reads, every
+    /// change of a case is on the log, and nothing has moved for a moment since.
+    ///
+    /// # Errors
+    /// When a database cannot be read.
+    pub(super) async fn settled(&self) -> anyhow::Result<()> {
+        let mut before = None;
+        let mut since = Instant::now();
         loop {
-            tokio::time::sleep(STILL).await;
-            let now = self.parts.account.snapshot();
-            if now == before {
-                return;
+            let now = (self.waiting().await?, self.parts.account.snapshot(), self.unsent().await?);
+            if now.0 > 0 || before.as_ref() != Some(&now) {
+                since = Instant::now();
+            } else if since.elapsed() >= STILL {
+                return Ok(());
             }
-            before = now;
+            before = Some(now);
+            tokio::time::sleep(STILL_LOOK).await;
         }
+    }
+
+    /// Records that some group has yet to work through, and changes of cases that are yet to be told.
+    async fn waiting(&self) -> anyhow::Result<i64> {
+        let mut elsewhere = BTreeMap::new();
+        for (service, store) in &self.stores {
+            for offset in offsets::all(store.pool(), service).await? {
+                elsewhere.insert((offset.consumer, offset.topic, offset.partition), offset.next);
+            }
+        }
+        let mut waiting = response::untold(&self.stores[response::SERVICE]).await?;
+        for GroupPosition { group, partition, next, end } in self.log.positions() {
+            let place = (group, partition.topic.name().to_owned(), partition.number);
+            waiting += (end - elsewhere.get(&place).copied().unwrap_or(next).max(next)).max(0);
+        }
+        Ok(waiting)
+    }
+
+    /// Notices on their way. A destination that is away keeps them there for long, which nobody waits for.
+    async fn unsent(&self) -> anyhow::Result<u64> {
+        Ok(outbox::backlog(&self.stores[alert::SERVICE], alert::SERVICE).await?.pending)
     }
 
     /// Ends all services in order.

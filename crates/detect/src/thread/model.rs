@@ -63,6 +63,9 @@ pub struct AgeScore {
     pub threads: usize,
     /// Median of the error relative to the final size.
     pub median_error: f32,
+    /// Mean of the error relative to the final size, each counted as at most 1: with few threads it
+    /// depends less on which of them were left out together than the median does.
+    pub mean_error: f32,
     /// Share (0..1) of final sizes inside the 90 % interval.
     pub covered: f32,
 }
@@ -361,7 +364,7 @@ impl CascadeModel {
     pub fn fit_scored(threads: &[Thread]) -> Result<(Self, Vec<AgeScore>), FitError> {
         let growth = Self::fit_aimed(threads, Aim::Growth)?;
         let size = Self::fit_aimed(threads, Aim::Size)?;
-        let error = |(_, scores): &(Self, Vec<AgeScore>)| scores.iter().map(|s| s.median_error).sum::<f32>();
+        let error = |(_, scores): &(Self, Vec<AgeScore>)| scores.iter().map(|s| s.mean_error).sum::<f32>();
         Ok(if error(&size) < error(&growth) { size } else { growth })
     }
 
@@ -583,6 +586,7 @@ fn fit_age(threads: &[Thread], age_s: u32, aim: Aim) -> (AgeModel, AgeScore) {
         age_s,
         threads: meant.len(),
         median_error: errors.get(errors.len() / 2).copied().unwrap_or(0.0),
+        mean_error: errors.iter().map(|error| error.min(1.0)).sum::<f32>() / errors.len().max(1) as f32,
         covered: meant.iter().filter(inside).count() as f32 / meant.len().max(1) as f32,
     };
     (model, score)

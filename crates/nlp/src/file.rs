@@ -63,6 +63,7 @@ pub fn write(parts: &[Part]) -> Vec<u8> {
             let languages = twin.languages.iter().fold(0u16, |bits, row| bits | (1 << row));
             out.extend((twin.column as u16).to_le_bytes());
             out.extend((twin.instead as u16).to_le_bytes());
+            out.extend((twin.count as u16).to_le_bytes());
             out.extend(languages.to_le_bytes());
         }
         out.push(part.heads.len() as u8);
@@ -174,9 +175,15 @@ fn part(from: &mut Cursor<'_>) -> Result<Part, ModelError> {
 fn twin(from: &mut Cursor<'_>, width: usize) -> Result<Twin, ModelError> {
     let column = usize::from(from.short("twin")?);
     let instead = usize::from(from.short("twin")?);
-    from.check(column < width && instead < width, "twin")?;
+    let count = usize::from(from.short("twin")?);
+    from.check(count >= 1 && column + count <= width && instead + count <= width, "twin")?;
     let languages = from.short("twin")?;
-    Ok(Twin { column, instead, languages: (0..ROWS).filter(|row| (languages >> row) & 1 == 1).collect() })
+    Ok(Twin {
+        column,
+        instead,
+        count,
+        languages: (0..ROWS).filter(|row| (languages >> row) & 1 == 1).collect(),
+    })
 }
 
 struct Cursor<'a> {

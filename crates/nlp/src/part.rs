@@ -97,13 +97,15 @@ impl Head {
     }
 }
 
-/// Languages whose score in one column is read from another: their meaning was learned apart.
+/// Languages whose scores in some columns are read from others: their meaning was learned apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Twin {
-    /// The column that answers.
+    /// The first column that answers.
     pub column: usize,
-    /// The column whose weights are taken instead.
+    /// The first column whose weights are taken instead.
     pub instead: usize,
+    /// How many columns.
+    pub count: usize,
     /// The rows of the per-language tables this holds for.
     pub languages: Vec<usize>,
 }
@@ -127,7 +129,7 @@ pub struct Part {
     pub heads: Vec<Head>,
     /// A choice is called sure from this top probability on.
     pub sure_from: f32,
-    /// A column with weights of its own for some languages.
+    /// Columns with weights of their own for some languages.
     pub twin: Option<Twin>,
 }
 
@@ -137,6 +139,7 @@ impl Part {
         out.clear();
         out.resize(self.width, 0.0);
         match self.width {
+            5 => self.gather_five(features, out),
             8 => self.gather::<8, 1>(features, out),
             9 => self.gather_nine(features, out),
             16 => self.gather::<16, 2>(features, out),
@@ -150,7 +153,7 @@ impl Part {
         if let Some(twin) = &self.twin
             && twin.languages.contains(&language_row)
         {
-            out[twin.column] = out[twin.instead];
+            out.copy_within(twin.instead..twin.instead + twin.count, twin.column);
         }
         let bias = &self.bias[language_row * self.width..(language_row + 1) * self.width];
         for (score, bias) in out.iter_mut().zip(bias) {
@@ -161,8 +164,43 @@ impl Part {
     /// The column that holds the weights of `column` for a language.
     pub fn column(&self, column: usize, language_row: usize) -> usize {
         match &self.twin {
-            Some(twin) if twin.column == column && twin.languages.contains(&language_row) => twin.instead,
+            Some(twin)
+                if (twin.column..twin.column + twin.count).contains(&column)
+                    && twin.languages.contains(&language_row) =>
+            {
+                twin.instead + column - twin.column
+            }
             _ => column,
+        }
+    }
+
+    /// As `gather`, for four columns and one more.
+    fn gather_five(&self, features: &Features, out: &mut [f32]) {
+        const EVEN: u32 = 0x00ff_00ff;
+        let (rows, _) = self.table.as_chunks::<5>();
+        let shift = 32 - self.bits;
+        for block in [&features.words, &features.chars] {
+            if block.is_empty() {
+                continue;
+            }
+            let mut total = [0u32; 5];
+            for stretch in block.chunks(256) {
+                let (mut even, mut odd, mut fifth) = (0u32, 0u32, 0u32);
+                for hash in stretch {
+                    let row = &rows[(hash >> shift) as usize];
+                    let four = u32::from_le_bytes([row[0], row[1], row[2], row[3]]);
+                    even += four & EVEN;
+                    odd += (four >> 8) & EVEN;
+                    fifth += u32::from(row[4]);
+                }
+                let sums = [even & 0xffff, odd & 0xffff, even >> 16, odd >> 16, fifth];
+                total.iter_mut().zip(sums).for_each(|(t, sum)| *t += sum);
+            }
+            let zero = 128 * block.len() as i64;
+            let norm = (block.len() as f32).sqrt();
+            for (o, t) in out.iter_mut().zip(total) {
+                *o += (i64::from(t) - zero) as f32 / norm;
+            }
         }
     }
 
@@ -334,6 +372,10 @@ mod tests {
             let (mut fast, mut plain) = (vec![0.0; 9], vec![0.0; 9]);
             part(9).gather_nine(&features, &mut fast);
             part(9).gather_any(&features, &mut plain);
+            assert_eq!(fast, plain, "{count}");
+            let (mut fast, mut plain) = (vec![0.0; 5], vec![0.0; 5]);
+            part(5).gather_five(&features, &mut fast);
+            part(5).gather_any(&features, &mut plain);
             assert_eq!(fast, plain, "{count}");
         }
     }

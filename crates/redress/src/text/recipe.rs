@@ -51,6 +51,12 @@ pub(crate) struct HeadRecipe {
     /// Languages that people labelled, learned from their own texts alone; none: all languages together.
     #[serde(default)]
     pub(crate) apart: Vec<String>,
+    /// Heads named before it in the same table, whose scores it is told.
+    #[serde(default)]
+    pub(crate) leans: Vec<String>,
+    /// It is learned for others to lean on, and does not ship.
+    #[serde(default)]
+    pub(crate) aid: bool,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -305,18 +311,28 @@ impl Recipe {
 
     fn plans(&self, classes: &[BTreeSet<String>], sources: &[String]) -> Result<Vec<Plan>> {
         let mut plans = Vec::new();
-        for (head, found) in self.heads.iter().zip(classes) {
+        for (number, (head, found)) in self.heads.iter().zip(classes).enumerate() {
             let names: Vec<String> =
                 if head.classes.is_empty() { found.iter().cloned().collect() } else { head.classes.clone() };
             ensure!(!names.is_empty(), "head \"{}\" has no labels in any set", head.name);
             let twins = self.heads.iter().filter(|h| h.table == head.table && !h.apart.is_empty()).count();
             ensure!(
-                head.apart.is_empty() || (names.len() == 1 && twins == 1),
-                "head \"{}\" cannot have languages apart: one yes-or-no head of a table can",
+                head.apart.is_empty() || twins == 1,
+                "head \"{}\" cannot have languages apart: one head of a table can",
                 head.name
             );
             let task = Task::ALL.into_iter().find(|task| task.name() == head.name);
-            let task = task.with_context(|| format!("no task is called \"{}\"", head.name))?;
+            ensure!(task.is_some() || head.aid, "no task is called \"{}\"", head.name);
+            let mut leans = Vec::new();
+            for name in &head.leans {
+                let at = self.heads[..number].iter().position(|h| h.name == *name && h.table == head.table);
+                leans.push(at.with_context(|| {
+                    format!(
+                        "head \"{}\" leans on \"{name}\", which no head before it in its table is",
+                        head.name
+                    )
+                })?);
+            }
             let mut source_weights = Vec::new();
             for (source, weight) in &head.source_weights {
                 let at = sources.iter().position(|name| name == source);
@@ -326,12 +342,13 @@ impl Recipe {
                 source_weights.push((at, *weight));
             }
             plans.push(Plan {
-                task,
+                task: task.filter(|_| !head.aid),
                 classes: names,
                 cost: head.cost,
                 balance: head.balance,
                 source_weights,
                 apart: head.apart.iter().map(|tag| Language::new(tag).row()).collect(),
+                leans,
             });
         }
         Ok(plans)
@@ -408,12 +425,13 @@ impl Recipe {
     ) -> Result<Part> {
         let recipe = &self.language;
         let plan = Plan {
-            task: Task::Language,
+            task: Some(Task::Language),
             classes: LATIN.map(str::to_owned).to_vec(),
             cost: recipe.cost,
             balance: recipe.balance,
             source_weights: Vec::new(),
             apart: Vec::new(),
+            leans: Vec::new(),
         };
         let mut learn = |samples: &[Sample]| {
             heads::learn(Spec::SHIPPED, recipe.bits, 1, &[(0, plan.clone())], samples, 1, progress)
@@ -465,7 +483,8 @@ impl Recipe {
         let file =
             std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         for line in file.lines().filter_map(|line| line.split_once('\t')) {
-            texts.extend(line.1.split('|').map(|text| (text.to_owned(), LATIN.len() - 1)));
+            let class = LATIN.iter().position(|tag| *tag == line.0).unwrap_or(LATIN.len() - 1);
+            texts.extend(line.1.split('|').map(|text| (text.to_owned(), class)));
         }
         Ok(texts)
     }
@@ -546,7 +565,8 @@ fn own_labels(plans: &[Plan], written: &Written) -> Vec<(usize, usize)> {
     let mut labels = Vec::new();
     for (head, plan) in plans.iter().enumerate() {
         let named = |name: &str| plan.classes.iter().position(|class| class == name);
-        let class = match plan.task {
+        let Some(task) = plan.task else { continue };
+        let class = match task {
             Task::Sentiment => written.sentiment.and_then(|s| named(nlp::understanding::SENTIMENTS[s])),
             Task::Complaint => written.complaint.map(usize::from),
             Task::Severity => written.severity.and_then(|s| named(&s.to_string())),
@@ -623,6 +643,7 @@ impl Recipe {
     ) -> Result<Vec<(usize, Seen)>> {
         let plan = &corpus.plans[plan_at];
         let mut seen = Vec::new();
+        let Some(task) = plan.task else { return Ok(seen) };
         for set in self.sets.iter().filter(|set| sets.contains(&set.set)) {
             for row in corpus::read(&corpus::find(&data.join(&set.set), "dev")?)? {
                 let labels = self.labels(set, &row, &corpus.plans)?;
@@ -630,7 +651,7 @@ impl Recipe {
                 let (Some(text), Some((_, class))) = (corpus::field(&row, "text"), label) else {
                     continue;
                 };
-                let Some((language, mut scores)) = raw.scores(scratch, &text, plan.task) else {
+                let Some((language, mut scores)) = raw.scores(scratch, &text, task) else {
                     continue;
                 };
                 if plan.classes.len() == 1 {
@@ -667,8 +688,9 @@ impl Recipe {
                 chosen
             };
             let common = calibrate::fit(&weighed(None), &Fit::none(classes), 1.0);
-            let Some(part) = parts.iter_mut().find(|part| part.head(plan.task).is_some()) else { continue };
-            let Some(head_at) = part.heads.iter().position(|head| head.task == plan.task) else { continue };
+            let Some(task) = plan.task else { continue };
+            let Some(part) = parts.iter_mut().find(|part| part.head(task).is_some()) else { continue };
+            let Some(head_at) = part.heads.iter().position(|head| head.task == task) else { continue };
             let offset = part.heads[head_at].offset;
             for language in 0..nlp::language::ROWS {
                 let fitted = calibrate::fit(&weighed(Some(language)), &common, recipe.strength);
@@ -758,6 +780,8 @@ mod tests {
             classes: Vec::new(),
             source_weights: BTreeMap::from([("nowhere".to_owned(), 1.0)]),
             apart: Vec::new(),
+            leans: Vec::new(),
+            aid: false,
         };
         let recipe: Recipe = serde_json::from_str(include_str!("../../../nlp/training/recipe.json")).unwrap();
         let recipe = Recipe { heads: vec![head], ..recipe };

@@ -15,7 +15,7 @@ const WRITER_CACHE_KIB: i64 = 4 * 1024;
 const READER_CACHE_KIB: i64 = 1024;
 /// What SQLite holds in the whole process before it lets go of pages that it could read again. Whoever runs
 /// everything in one process has a dozen connections to four files.
-const PROCESS_BYTES: i64 = 24 << 20;
+const PROCESS_BYTES: i64 = 20 << 20;
 /// How long one connection waits for another, in milliseconds.
 const BUSY_TIMEOUT_MS: u64 = 10_000;
 

@@ -28,8 +28,11 @@ const PARTITIONS: i32 = 4;
 const MAINTAIN_EVERY: Duration = Duration::from_secs(20);
 /// One process holds all services here: smaller batches and windows than in a cluster keep it small.
 const BATCH_RECORDS_MAX: usize = 1_000;
+/// Response is the slowest and keeps little of most records: a larger batch pays there.
+const RESPONSE_BATCH_RECORDS_MAX: usize = 4_000;
 const REPEATS_WINDOW: usize = 20_000;
-const REMEMBERED_MAX: usize = 60_000;
+/// Just below where its table would have to double.
+const REMEMBERED_MAX: usize = 57_000;
 /// Records of the log are kept this long in event time, unless a folder was named to keep everything in.
 const KEPT_MS: i64 = 2 * 86_400_000;
 /// The longest the services may take to be ready.
@@ -149,7 +152,8 @@ impl System {
 
         let store = open_store(&dir, response::SERVICE, response::MIGRATIONS).await?;
         system.stores.insert(response::SERVICE, store.clone());
-        let config = response::Config { listen: system.response, ..setup.response.clone() };
+        let mut config = response::Config { listen: system.response, ..setup.response.clone() };
+        config.batch_records_max = RESPONSE_BATCH_RECORDS_MAX;
         let deps =
             response::Deps { log: shared.clone(), store, brands: brands.to_vec(), parts: parts.clone() };
         system.services.push(start("response", Box::pin(response::run(config, deps))));

@@ -30,6 +30,8 @@ pub(crate) struct Scene {
     pub(crate) complaints: f32,
     pub(crate) people: f32,
     pub(crate) covered: bool,
+    /// What was surprising is over: an episode opens on the rise, never after the peak.
+    pub(crate) is_past: bool,
 }
 
 /// The episode state of one subject.
@@ -70,6 +72,7 @@ impl Episode {
             return self.decide_open(scene, policy);
         }
         let opens = scene.surprise >= scene.open_at
+            && !scene.is_past
             && scene.complaints >= policy.min_count
             && scene.people >= policy.min_people;
         opens.then(|| self.open(scene, policy))

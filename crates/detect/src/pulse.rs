@@ -68,6 +68,8 @@ pub(crate) struct Beat {
     pub(crate) branch: u8,
     /// Expected events per second now.
     pub(crate) expected_per_s: f32,
+    /// The last minutes hold less than is usual: whatever built up before is over.
+    pub(crate) is_past: bool,
 }
 
 /// A key's whole learned state.
@@ -100,6 +102,8 @@ pub(crate) struct Stretch {
     pub(crate) row_s: f32,
     /// Whether the baseline may learn (no open episode).
     pub(crate) learn: bool,
+    /// What comes is a backlog: more than usual of it is no more than late.
+    pub(crate) is_backlog: bool,
 }
 
 impl Stretch {
@@ -128,6 +132,7 @@ impl Pulse {
         let factor = self.rhythm.factor(stretch.local_s);
         let expected_per_s = self.level_before_window(tuning) * factor;
         let expected = expected_per_s * stretch.observed_s;
+        let count = if stretch.is_backlog { count.min(expected) } else { count };
         let mut best = Beat { expected_per_s, ..Beat::default() };
         let mut score = f32::NEG_INFINITY;
         let [sudden_tau, building_tau, slow_tau] = tuning.branch_tau_s;
@@ -137,6 +142,7 @@ impl Pulse {
             building.compare(count, expected, stretch, building_tau, tuning),
             self.evidence.sum_up(count, expected_per_s, stretch, slow_tau, tuning),
         ];
+        best.is_past = residuals[0] < 0.0;
         for (index, (residual, variance)) in residuals.iter().zip(self.variance).enumerate() {
             let this = residual / variance.sqrt().max(tuning.spread_floor) * tuning.branch_weight[index];
             if this > score {

@@ -99,6 +99,7 @@ impl Series {
         let observed_s = elapsed_s.min(row_s);
         let missing_s = elapsed_s - observed_s;
         let stretch = Stretch {
+            is_backlog: false,
             local_s: at_s,
             now_s: at_s.saturating_sub(self.started_s).min(i64::from(u32::MAX)) as u32,
             observed_s: observed_s as f32,

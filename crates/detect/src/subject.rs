@@ -179,6 +179,7 @@ impl SubjectState {
                     .episode
                     .opened_s()
                     .is_none_or(|opened_s| i64::from(now_s.saturating_sub(opened_s)) >= NEW_USUAL_S),
+            is_backlog: context.coverage.catching_up,
         }
     }
 
@@ -193,8 +194,9 @@ impl SubjectState {
             complaints: reason.complaints,
             people: reason.people,
             covered,
+            is_past: beat.is_past,
         };
-        let surprising = scene.surprise >= scene.open_at;
+        let surprising = scene.surprise >= scene.open_at && !scene.is_past;
         let episode = self.episode.decide(&scene, policy);
         reason.kind = match episode {
             Some(EpisodeSignal::NoData) => ReasonKind::NoData,

@@ -118,6 +118,36 @@ fn a_backlog_is_never_a_burst_when_coverage_says_so() {
     assert!(found.iter().all(|at_s| at_s - START_S < gap.0), "{found:?}");
 }
 
+/// A rise of an hour after ten days at a complaint a minute, heard under `coverage`, then six hours of less than
+/// usual, from which the first `later_s` seconds are left out; how many episodes opened in those, in eight histories.
+fn opened_after_a_rise(coverage: Coverage, later_s: i64) -> Vec<usize> {
+    let over_s = START_S + 10 * DAY_S + 13 * 3600;
+    let one = |seed| {
+        let rise = Fault::Onset { at_s: over_s - START_S - 3600, for_s: 3600, times: 12.0 };
+        let mut events = background(seed, 1.0 / 60.0, START_S, 11 * DAY_S, &Rhythmic::default(), &[rise]);
+        events.retain(|at_s| *at_s < over_s || at_s % 3 == 0);
+        let context = |at_s| {
+            let is_rise = (over_s - 3600..over_s + later_s).contains(&at_s);
+            Context { coverage: if is_rise { coverage } else { Coverage::FULL }, ..Context::default() }
+        };
+        let after = over_s + later_s..over_s + 6 * 3600;
+        opened(&signals(&crowd(&events), context)).iter().filter(|at_s| after.contains(at_s)).count()
+    };
+    (0..8).map(one).collect()
+}
+
+#[test]
+fn what_built_up_while_sources_were_away_opens_nothing_once_it_is_over() {
+    let found = opened_after_a_rise(Coverage { share: 0.2, catching_up: false }, 1800);
+    // A chance crowd on top of it may open one.
+    assert!(found.iter().sum::<usize>() <= 2, "{found:?}");
+}
+
+#[test]
+fn a_backlog_leaves_nothing_behind_that_is_read_as_a_burst() {
+    assert_eq!(opened_after_a_rise(Coverage { share: 1.0, catching_up: true }, 0), [0; 8]);
+}
+
 #[test]
 fn no_data_is_a_state_of_its_own_and_not_calm() {
     let mut state = SubjectState::new();

@@ -100,7 +100,7 @@ impl Statement {
     /// # Errors
     /// When the database fails; `doing` says at what.
     pub async fn rows<'e>(self, on: impl On<'e>, doing: &str) -> Result<Vec<AnyRow>, StoreError> {
-        let sql = self.sql_for(on.backend());
+        let sql = sql_for(self.sql, on.backend());
         sqlx::query_with(AssertSqlSafe(sql), self.args).fetch_all(on).await.doing(|| doing.to_owned())
     }
 
@@ -109,16 +109,17 @@ impl Statement {
     /// # Errors
     /// As [`Statement::rows`].
     pub async fn run<'e>(self, on: impl On<'e>, doing: &str) -> Result<u64, StoreError> {
-        let sql = self.sql_for(on.backend());
+        let sql = sql_for(self.sql, on.backend());
         let done = sqlx::query_with(AssertSqlSafe(sql), self.args).execute(on).await;
         Ok(done.doing(|| doing.to_owned())?.rows_affected())
     }
+}
 
-    fn sql_for(&self, backend: Backend) -> String {
-        match backend {
-            Backend::Sqlite => self.sql.clone(),
-            Backend::Postgres => numbered(&self.sql),
-        }
+/// The words as this database reads them.
+fn sql_for(sql: String, backend: Backend) -> String {
+    match backend {
+        Backend::Sqlite => sql,
+        Backend::Postgres => numbered(&sql),
     }
 }
 
@@ -186,8 +187,8 @@ mod tests {
             row.bind(n).bind("z");
         });
         let numbers = "x IN ($1, $2, $3, $4) AND y IN (NULL) VALUES ($5, $6), ($7, $8)";
-        assert_eq!(statement.sql_for(Backend::Postgres), numbers);
+        assert_eq!(sql_for(statement.sql.clone(), Backend::Postgres), numbers);
         let places = "x IN (?, ?, ?, ?) AND y IN (NULL) VALUES (?, ?), (?, ?)";
-        assert_eq!(statement.sql_for(Backend::Sqlite), places);
+        assert_eq!(sql_for(statement.sql, Backend::Sqlite), places);
     }
 }

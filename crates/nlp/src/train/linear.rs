@@ -90,27 +90,25 @@ impl Vocabulary {
 impl Matrix {
     /// Adds features that every document has, at columns from `first` on.
     pub fn add_columns(&mut self, first: u32, values: &[Vec<f32>]) {
-        let mut wider = Matrix { starts: vec![0], ..Matrix::default() };
-        for (document, row) in values.iter().enumerate() {
-            let range = self.starts[document]..self.starts[document + 1];
-            wider.columns.extend_from_slice(&self.columns[range.clone()]);
-            wider.values.extend_from_slice(&self.values[range]);
-            wider.columns.extend((first..).take(row.len()));
-            wider.values.extend_from_slice(row);
-            wider.starts.push(wider.columns.len());
-        }
-        *self = wider;
+        self.widen(values.iter().map(|row| (first..).zip(row.iter().copied())));
     }
 
     /// Adds one more feature to each document, at columns from `first` on: a trait such as its language.
     pub fn add_column(&mut self, first: u32, choice: &[u32], value: f32) {
+        self.widen(choice.iter().map(|chosen| [(first + chosen, value)]));
+    }
+
+    /// Adds more features, columns with values, to each document in turn.
+    fn widen<F: IntoIterator<Item = (u32, f32)>>(&mut self, more: impl Iterator<Item = F>) {
         let mut wider = Matrix { starts: vec![0], ..Matrix::default() };
-        for (document, chosen) in choice.iter().enumerate() {
+        for (document, features) in more.enumerate() {
             let range = self.starts[document]..self.starts[document + 1];
             wider.columns.extend_from_slice(&self.columns[range.clone()]);
             wider.values.extend_from_slice(&self.values[range]);
-            wider.columns.push(first + chosen);
-            wider.values.push(value);
+            for (column, value) in features {
+                wider.columns.push(column);
+                wider.values.push(value);
+            }
             wider.starts.push(wider.columns.len());
         }
         *self = wider;

@@ -41,8 +41,7 @@ fn main() {
             let number = |i: usize, d: u64| args.get(i).and_then(|a| a.parse().ok()).unwrap_or(d);
             let mut start = Tuning::default();
             for pair in args.iter().skip(3) {
-                let (name, value) = pair.split_once('=').unwrap();
-                *search::knob(&mut start, name) = value.parse().unwrap();
+                search::turn(&mut start, pair);
             }
             let judge = search::Judge::new(nab::load(&data.join("nab")), events::load(&data.join("events")));
             println!("start {:?}", judge.worth(&start));
@@ -81,8 +80,7 @@ fn main() {
             for variant in &args[1..] {
                 let mut tuning = Tuning::default();
                 for pair in variant.split(',').filter(|p| !p.is_empty()) {
-                    let (name, value) = pair.split_once('=').unwrap();
-                    *search::knob(&mut tuning, name) = value.parse().unwrap();
+                    search::turn(&mut tuning, pair);
                 }
                 let worth = judge.worth(&tuning);
                 println!(

@@ -246,6 +246,12 @@ pub fn knob<'a>(t: &'a mut Tuning, name: &str) -> &'a mut f32 {
     }
 }
 
+/// Sets a constant as `KNOB=VALUE` says.
+pub fn turn(t: &mut Tuning, pair: &str) {
+    let (name, value) = pair.split_once('=').unwrap();
+    *knob(t, name) = value.parse().unwrap();
+}
+
 /// A random walk that keeps what is better.
 pub fn walk(judge: &Judge, start: Tuning, steps: usize, seed: u64) -> (Tuning, Worth) {
     let mut state = 0x2545_f491_4f6c_dd1du64 ^ seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);

@@ -63,13 +63,6 @@ pub(crate) struct Parcel {
     lines: Vec<u64>,
 }
 
-impl Parcel {
-    /// How many records it holds.
-    pub(crate) fn records(&self) -> u32 {
-        u32::try_from(self.lines.len()).unwrap_or(u32::MAX)
-    }
-}
-
 /// What is read of a recording.
 #[derive(Debug)]
 pub(crate) enum Fed {
@@ -111,6 +104,11 @@ impl Parcel {
             body: arrival.body,
             lines: vec![0],
         }
+    }
+
+    /// How many records it holds.
+    pub(super) fn records(&self) -> u32 {
+        u32::try_from(self.lines.len()).unwrap_or(u32::MAX)
     }
 }
 

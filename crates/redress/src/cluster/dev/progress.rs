@@ -31,8 +31,6 @@ const SUMMARY_EVERY_TICKS: u32 = 40;
 
 /// Shows the run.
 pub(super) struct Follower {
-    bar: ProgressBar,
-    account: Account,
     summary: Summary,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -53,9 +51,9 @@ impl Follower {
         }
         let counts = Arc::new(Counts::default());
         let account = system.parts.account.clone();
-        let summary = Summary { bar: bar.clone(), account: account.clone(), clock, counts: counts.clone() };
+        let summary = Summary { bar: bar.clone(), account, clock, counts: counts.clone() };
         let current = tokio::spawn(summary.clone().keep_current());
-        let mut follower = Self { bar: bar.clone(), account, summary, tasks: vec![current] };
+        let mut follower = Self { summary, tasks: vec![current] };
         let teller = Teller { bar, counts };
         if let (Ok(alerts), Ok(cases)) = (system.alert_link(), system.response_link()) {
             follower.tasks.push(tokio::spawn(teller.clone().follow_alerts(AlertServiceClient::new(alerts))));
@@ -67,26 +65,26 @@ impl Follower {
     /// The bar's place for the reader of a recording.
     pub(super) fn bar(&self) -> ProgressBar {
         if let Ok(style) = ProgressStyle::with_template("{bar:20} {bytes}/{total_bytes} {msg}") {
-            self.bar.set_style(style);
+            self.summary.bar.set_style(style);
         }
-        self.bar.clone()
+        self.summary.bar.clone()
     }
 
     /// So many records will come.
     pub(super) fn expect(&self, records: u64) {
-        self.bar.set_length(records);
+        self.summary.bar.set_length(records);
         if let Ok(style) = ProgressStyle::with_template("{bar:20} {percent:>3} % {msg}") {
-            self.bar.set_style(style);
+            self.summary.bar.set_style(style);
         }
     }
 
     /// Counts what is confirmed from now on and, where events drive the clock, moves it and makes room for more.
     pub(super) fn watcher(&mut self, driven: Option<Driven>) -> impl Watcher + use<> {
-        let bar = self.bar.clone();
-        let counts_records = self.bar.length().is_some();
+        let bar = self.summary.bar.clone();
+        let counts_records = self.summary.bar.length().is_some();
         let (told, waiting) = mpsc::unbounded_channel();
         if let Some(driven) = driven {
-            let worked = Worked::from_now(self.account.clone());
+            let worked = Worked::from_now(self.summary.account.clone());
             self.tasks.push(tokio::spawn(driven.follow(waiting, worked)));
         }
         move |parcel: &Parcel, tally: &Tally| {
@@ -101,7 +99,7 @@ impl Follower {
 
     /// Writes a line above the summary.
     pub(super) fn note(&self, line: &str) {
-        say(&self.bar, line);
+        say(&self.summary.bar, line);
     }
 
     /// Says what became of everything.
@@ -113,7 +111,7 @@ impl Follower {
                 tally.records, tally.stored
             ));
         }
-        for (hop, account) in self.account.snapshot() {
+        for (hop, account) in self.summary.account.snapshot() {
             let parts: Vec<String> = Outcome::ALL
                 .into_iter()
                 .filter(|o| account.with(*o) > 0)
@@ -126,7 +124,7 @@ impl Follower {
     /// Ends the summary line.
     pub(super) fn stop(&self) {
         self.tasks.iter().for_each(JoinHandle::abort);
-        self.bar.finish_and_clear();
+        self.summary.bar.finish_and_clear();
     }
 }
 

@@ -34,8 +34,8 @@ pub struct Config {
     pub transaction_timeout_ms: u64,
     /// Calls of the classify stream that may run at once on one connection.
     pub stream_ahead_max: usize,
-    /// A slower, better model of the user's for the least sure posts of the topic (questions over gRPC are
-    /// answered by the first stage alone); read once, at start.
+    /// A slower, better model of the user's for the least sure texts, those asked about over gRPC among them;
+    /// read once, at start.
     pub second_stage: transformer::Settings,
 }
 

@@ -28,6 +28,8 @@ pub const COMPONENT: &str = "classify consumer";
 const REBUILD_RECORDS: usize = 10_000;
 /// The longest a poll waits when nothing is pending.
 const IDLE_WAIT: Duration = Duration::from_millis(250);
+/// The longest a poll waits when a batch is due and the one before is not yet committed.
+const COMMIT_LOOK: Duration = Duration::from_millis(5);
 /// Causes a batch's span is linked to, at most.
 const LINKS_MAX: usize = 16;
 /// First and longest pause after the log was unavailable.
@@ -96,6 +98,12 @@ struct State {
     lagging: bool,
 }
 
+impl State {
+    fn is_committing(&self) -> bool {
+        self.committing.as_ref().is_some_and(|committing| !committing.is_finished())
+    }
+}
+
 impl Loop {
     /// Reads, answers and commits until polling is to stop; the next batch is computed while the last is
     /// committed.
@@ -141,7 +149,7 @@ impl Loop {
                 }
                 Err(error) => return Err(error).context("cannot read mentions"),
             }
-            if state.committing.as_ref().is_some_and(JoinHandle::is_finished) && self.settle(state).await? {
+            if state.committing.is_some() && !state.is_committing() && self.settle(state).await? {
                 self.forget(state).await?;
             }
             if self.is_due(state) {
@@ -158,7 +166,10 @@ impl Loop {
             // A commit under way is to be counted soon after it is through.
             None if state.committing.is_some() => self.interval(state),
             None => IDLE_WAIT,
-            Some(since) => self.interval(state).saturating_sub(since.elapsed()),
+            Some(since) => {
+                let wait = self.interval(state).saturating_sub(since.elapsed());
+                wait.max(if state.is_committing() { COMMIT_LOOK } else { Duration::ZERO })
+            }
         };
         (room, wait)
     }
@@ -169,9 +180,12 @@ impl Loop {
         Duration::from_millis(ms)
     }
 
+    /// Whether the pending batch is to be committed now. While the one before is not through it grows instead, as
+    /// far as it may: waiting would leave the processors idle.
     fn is_due(&self, state: &State) -> bool {
-        let full = state.pending.counts.accepted as usize >= self.config.batch_records_max;
-        full || state.pending.since.is_some_and(|since| since.elapsed() >= self.interval(state))
+        let is_full = state.pending.counts.accepted as usize >= self.config.batch_records_max;
+        let is_old = state.pending.since.is_some_and(|since| since.elapsed() >= self.interval(state));
+        is_full || is_old && !state.is_committing()
     }
 
     async fn take(&self, state: &mut State, polled: Polled, room: usize) -> anyhow::Result<()> {

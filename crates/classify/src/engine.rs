@@ -11,8 +11,8 @@ use runtime::{Phase, Shutdown};
 use tracing::{info, warn};
 
 use crate::Config;
-use crate::second::SecondLook;
-use crate::step::{Answer, Begun, Unsure, begin};
+use crate::second::{Doubt, SecondLook};
+use crate::step::{Answer, Begun, begin};
 use crate::understand::{Reader, WhyPolicy, family};
 
 /// Fewer records than this are not worth another thread.
@@ -105,16 +105,18 @@ impl Engine {
     fn look_again(&self, begun: &mut [Begun]) {
         let Some(second) = &self.0.second else { return };
         let posts = begun.iter().filter(|begun| !matches!(begun, Begun::Wordless(_))).count();
-        let unsure = begun.iter_mut().filter_map(|begun| match begun {
-            Begun::Unsure(unsure) => Some(&mut **unsure),
-            Begun::Wordless(_) | Begun::Understood(_) => None,
-        });
-        let mut unsure: Vec<&mut Unsure> = unsure.collect();
+        let mut unsure: Vec<&mut Doubt> = begun.iter_mut().filter_map(Begun::doubt).collect();
         let mut second = second.lock().unwrap_or_else(PoisonError::into_inner);
         second.refine(Instant::now(), posts, &mut unsure);
     }
 
-    /// Understands one text, with at most `why_max` reasons.
+    /// Whether understanding may take a slow second look.
+    pub(crate) fn has_second_stage(&self) -> bool {
+        self.0.second.is_some()
+    }
+
+    /// Understands one text, with at most `why_max` reasons. Where it is not sure, a second stage, if there is
+    /// one, looks again within the budget it has for all.
     pub(crate) fn understand(
         &self,
         text: &str,
@@ -124,7 +126,14 @@ impl Engine {
     ) -> Verdict {
         let hint = Hint { source_family: source.map(family).unwrap_or_default(), claimed_language };
         let why = WhyPolicy { from: 0.0, max: why_max };
-        self.with_scratch(|scratch| self.reader().understand(scratch, text, hint, why))
+        let reader = self.reader();
+        let understood = self.with_scratch(|scratch| reader.look(scratch, text, hint, why));
+        let Some(second) = &self.0.second else { return reader.verdict(understood) };
+        let is_sure = understood.found.sure;
+        let mut doubt = Doubt::new(text.to_owned(), understood);
+        let mut unsure: Vec<&mut Doubt> = (!is_sure).then_some(&mut doubt).into_iter().collect();
+        second.lock().unwrap_or_else(PoisonError::into_inner).refine(Instant::now(), 1, &mut unsure);
+        doubt.verdict(&reader)
     }
 
     fn with_scratch<T>(&self, work: impl FnOnce(&mut Scratch) -> T) -> T {

@@ -12,7 +12,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::engine::Engine;
 
-/// Texts longer than this are understood on a thread of their own, in bytes.
+/// Texts longer than this are understood on a thread of their own, in bytes; all are, where there is a second stage.
 const INLINE_BYTES_MAX: usize = 2_048;
 /// Most reasons a caller may ask for.
 const WHY_MAX: u32 = 16;
@@ -37,12 +37,12 @@ async fn classify(engine: &Engine, request: wire::ClassifyRequest) -> Result<wir
     }
     let wire::ClassifyRequest { id, text, language_claimed, why_max, .. } = request;
     let engine = engine.clone();
-    let long = text.len() > INLINE_BYTES_MAX;
+    let takes_long = text.len() > INLINE_BYTES_MAX || engine.has_second_stage();
     let understand = move || {
         let claimed = Some(language_claimed.as_str()).filter(|tag| !tag.is_empty());
         engine.understand(&text, source, claimed, why_max as usize)
     };
-    let verdict = if long {
+    let verdict = if takes_long {
         tokio::task::spawn_blocking(understand)
             .await
             .map_err(|_| Status::internal("classifying broke off"))?

@@ -3,15 +3,40 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Context as _;
+use model::Verdict;
 use nlp::{Budget, SecondStage, Understanding, second};
 use tracing::{info, warn};
 use transformer::{Error, Settings, Transformer};
 
 use crate::metrics::SecondMetrics;
-use crate::step::Unsure;
+use crate::understand::{Reader, Understood};
 
 /// A second stage of whatever kind.
 pub(crate) type Stage = dyn SecondStage<Error = Error> + Send;
+
+/// A text that was not surely understood.
+#[derive(Debug)]
+pub(crate) struct Doubt {
+    text: String,
+    understood: Understood,
+    /// The version of the second stage that had its say.
+    looked_again: Option<Arc<str>>,
+}
+
+impl Doubt {
+    pub(crate) fn new(text: String, understood: Understood) -> Self {
+        Self { text, understood, looked_again: None }
+    }
+
+    /// The verdict, and in its model's version whether a second stage had its say.
+    pub(crate) fn verdict(self, reader: &Reader) -> Verdict {
+        let mut verdict = reader.verdict(self.understood);
+        if let Some(version) = self.looked_again {
+            verdict.model_version = format!("{}+second:{version}", verdict.model_version);
+        }
+        verdict
+    }
+}
 
 /// A second stage and what it may still do.
 pub(crate) struct SecondLook {
@@ -38,7 +63,7 @@ impl SecondLook {
 
     /// Looks again at as many of `unsure`, out of `posts` posts, as the budget of this moment allows. When
     /// that fails all first answers stay: a second stage makes answers better and must never cost one.
-    pub(crate) fn refine(&mut self, at: Instant, posts: usize, unsure: &mut [&mut Unsure]) {
+    pub(crate) fn refine(&mut self, at: Instant, posts: usize, unsure: &mut [&mut Doubt]) {
         let since = self.earned_at.replace(at);
         self.budget.earn(since.map_or(0.0, |since| at.duration_since(since).as_secs_f64()));
         self.budget.see(posts);
@@ -89,12 +114,14 @@ mod tests {
     use nlp::Scratch;
 
     use super::*;
+    use crate::Config;
+    use crate::engine::Engine;
     use crate::step::{Answer, Begun, begin};
     use crate::testing::{created, received};
-    use crate::understand::{Reader, WhyPolicy};
+    use crate::understand::WhyPolicy;
     use contracts::classify::v1::VerdictEvent;
     use contracts::{Classified, envelope};
-    use model::{Timestamp, Verdict};
+    use model::Timestamp;
 
     const NOW: Timestamp = Timestamp::from_seconds(1_800_000_000);
     const SURE: &str = "I love it, thank you, great service!";
@@ -142,13 +169,7 @@ mod tests {
             begin(&reader, &mut Scratch::default(), &record, NOW, WhyPolicy { from: 0.5, max: 4 }, true)
         };
         let mut begun: Vec<Begun> = texts.iter().map(begin).collect();
-        let mut unsure: Vec<&mut Unsure> = begun
-            .iter_mut()
-            .filter_map(|begun| match begun {
-                Begun::Unsure(unsure) => Some(&mut **unsure),
-                _ => None,
-            })
-            .collect();
+        let mut unsure: Vec<&mut Doubt> = begun.iter_mut().filter_map(Begun::doubt).collect();
         second.refine(Instant::now(), texts.len(), &mut unsure);
         let opened = |begun: Begun| {
             let Answer::Verdict { verdict, .. } = begun.end(&reader, NOW) else { panic!("no verdict") };
@@ -166,6 +187,19 @@ mod tests {
         assert!(sure.sure && !sure.model_version.contains("second"));
         assert_eq!(unsure.sentiment.positive.get(), 1.0);
         assert_eq!(unsure.model_version, format!("{}+second:v2", sure.model_version));
+    }
+
+    #[test]
+    fn a_question_over_grpc_gets_a_second_look_where_it_is_needed_and_in_the_budget() {
+        let unsure = unsure();
+        let versions = |share: f64| {
+            let second = second(Fake::Answers, share);
+            let engine = Engine::with_second(&Config::default(), Some(second)).unwrap();
+            [SURE, &unsure].map(|text| engine.understand(text, None, None, 0).model_version)
+        };
+        let [sure, looked_again] = versions(1.0);
+        assert_eq!(looked_again, format!("{sure}+second:v2"));
+        assert_eq!(versions(0.0), [sure.clone(), sure]);
     }
 
     #[test]

@@ -1,14 +1,13 @@
-use std::sync::Arc;
-
 use bus::{Headers, Outgoing, Received, Record, Topic};
 use contracts::classify::v1::VerdictEvent;
 use contracts::ingest::v1 as wire;
-use contracts::{Classified, envelope};
+use contracts::{CarriedVerdict, envelope};
 use model::{Invalid, MentionEvent, Timestamp, Verdict};
 use nlp::{Hint, Scratch};
 use prost::Message as _;
 
-use crate::understand::{Reader, Understood, WhyPolicy, family, words};
+use crate::second::Doubt;
+use crate::understand::{Reader, WhyPolicy, family, words};
 
 /// Who writes, in `ce_source`.
 const SOURCE: &str = "redress/classify";
@@ -40,6 +39,14 @@ pub(crate) enum Begun {
 }
 
 impl Begun {
+    /// What a second stage may look at again.
+    pub(crate) fn doubt(&mut self) -> Option<&mut Doubt> {
+        match self {
+            Self::Unsure(unsure) => Some(&mut unsure.doubt),
+            Self::Wordless(_) | Self::Understood(_) => None,
+        }
+    }
+
     /// The answer, whoever gave it.
     pub(crate) fn end(self, reader: &Reader, now: Timestamp) -> Answer {
         match self {
@@ -54,12 +61,7 @@ impl Begun {
 pub(crate) struct Unsure {
     received: Received,
     event: MentionEvent,
-    /// What was read.
-    pub text: String,
-    /// What was found.
-    pub understood: Understood,
-    /// The version of the second stage that had its say.
-    pub looked_again: Option<Arc<str>>,
+    doubt: Doubt,
 }
 
 /// Decides what becomes of `received`: one verdict per mention event, on the same partition; whatever
@@ -100,32 +102,31 @@ pub(crate) fn begin(
         Some((understood, looks_again.then(|| text.into_owned())))
     });
     match read {
-        None => Begun::Wordless(end(received, event, None, now)),
+        None => Begun::Wordless(end(received, &event, None, now)),
         Some((understood, Some(text))) => {
             let received = received.clone();
-            Begun::Unsure(Box::new(Unsure { received, event, text, understood, looked_again: None }))
+            Begun::Unsure(Box::new(Unsure { received, event, doubt: Doubt::new(text, understood) }))
         }
         Some((understood, None)) => {
-            Begun::Understood(end(received, event, Some(reader.verdict(understood)), now))
+            Begun::Understood(end(received, &event, Some(reader.verdict(understood)), now))
         }
     }
 }
 
 impl Unsure {
     fn end(self, reader: &Reader, now: Timestamp) -> Answer {
-        let mut verdict = reader.verdict(self.understood);
-        if let Some(version) = self.looked_again {
-            verdict.model_version = format!("{}+second:{version}", verdict.model_version);
-        }
-        end(&self.received, self.event, Some(verdict), now)
+        end(&self.received, &self.event, Some(self.doubt.verdict(reader)), now)
     }
 }
 
 /// The verdict event of a mention, ready to be written.
-fn end(received: &Received, event: MentionEvent, verdict: Option<Verdict>, now: Timestamp) -> Answer {
-    let (event_id, key) = (event.event_id, contracts::id(event.mention_id.as_bytes()));
-    let message = VerdictEvent::from(Classified::new(event, verdict, now));
-    let sealed = envelope::seal(&event_id.to_string(), SOURCE, now, &message);
+fn end(received: &Received, event: &MentionEvent, verdict: Option<Verdict>, now: Timestamp) -> Answer {
+    let bytes = received.record.value.as_deref().unwrap_or_default();
+    let message = match CarriedVerdict::new(event, bytes, verdict, now) {
+        Ok(message) => message,
+        Err(error) => return refuse(received, "malformed_protobuf", &error.to_string(), now),
+    };
+    let sealed = envelope::seal(&event.event_id.to_string(), SOURCE, now, &message);
     let mut headers = Headers::with_capacity(sealed.headers.len() + CARRIED.len());
     headers.extend(sealed.headers);
     for name in CARRIED {
@@ -133,13 +134,14 @@ fn end(received: &Received, event: MentionEvent, verdict: Option<Verdict>, now: 
             headers.push(name, value.clone());
         }
     }
+    let key = contracts::id(event.mention_id.as_bytes());
     let record = Record { key, value: Some(sealed.value), headers, at: received.record.at };
     if let Err(reason) = record.check_size() {
         return refuse(received, reason, "its verdict is larger than a record may be", now);
     }
     let partition = Some(received.position.partition.number);
     let verdict = Outgoing { topic: Topic::Verdicts, partition, record };
-    Answer::Verdict { id: event_id.as_uuid().as_u128(), verdict }
+    Answer::Verdict { id: event.event_id.as_uuid().as_u128(), verdict }
 }
 
 fn refuse(received: &Received, reason: &'static str, detail: &str, now: Timestamp) -> Answer {
@@ -200,6 +202,7 @@ mod tests {
     use super::*;
     use crate::testing::{coverage, created, received};
     use bytes::Bytes;
+    use contracts::Classified;
     use proptest::prelude::*;
 
     const WHY: WhyPolicy = WhyPolicy { from: 0.5, max: 4 };

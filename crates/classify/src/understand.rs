@@ -64,19 +64,7 @@ impl Reader {
         self.model.version()
     }
 
-    /// What the model says about `text`, in the words every crate shares. Any text is valid; one that is
-    /// too long is cut.
-    pub(crate) fn understand(
-        &self,
-        scratch: &mut Scratch,
-        text: &str,
-        hint: Hint<'_>,
-        why: WhyPolicy,
-    ) -> Verdict {
-        self.verdict(self.look(scratch, text, hint, why))
-    }
-
-    /// The same, before it is put into those words.
+    /// What the model finds in `text`, and why. Any text is valid; one that is too long is cut.
     pub(crate) fn look(
         &self,
         scratch: &mut Scratch,
@@ -98,7 +86,7 @@ impl Reader {
         Understood { found, why: reasons }
     }
 
-    /// Puts it into the words every crate shares.
+    /// Puts what was found into the words every crate shares.
     pub(crate) fn verdict(&self, Understood { found, why }: Understood) -> Verdict {
         let p = Probability::clamped;
         let topic = |(number, probability): &(u16, f32)| {

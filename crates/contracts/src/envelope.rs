@@ -1,5 +1,7 @@
 //! CloudEvents 1.0 in binary mode: a message's bytes are the record's value, what it is travels in headers.
 
+use std::cell::RefCell;
+
 use bytes::Bytes;
 use model::Timestamp;
 use prost::{Message, Name};
@@ -79,10 +81,23 @@ pub fn seal<M: Message + Name>(id: &str, source: &'static str, at: Timestamp, me
         (CE_ID, Bytes::copy_from_slice(id.as_bytes())),
         (CE_SOURCE, Bytes::from_static(source.as_bytes())),
         (CE_TYPE, full_name::<M>()),
-        (CE_TIME, Bytes::from(at.to_string())),
+        (CE_TIME, rendered(at)),
         (CONTENT_TYPE, Bytes::from_static(b"application/protobuf")),
     ];
     Sealed { headers, value: message.encode_to_vec().into() }
+}
+
+/// The time as text. What is written together has one time: it is rendered once.
+fn rendered(at: Timestamp) -> Bytes {
+    thread_local! {
+        static LAST: RefCell<(Timestamp, Bytes)> = const { RefCell::new((Timestamp::EPOCH, Bytes::new())) };
+    }
+    LAST.with_borrow_mut(|(time, text)| {
+        if *time != at || text.is_empty() {
+            (*time, *text) = (at, Bytes::from(at.to_string()));
+        }
+        text.clone()
+    })
 }
 
 /// As [`Name::full_name`], in one allocation.

@@ -3,12 +3,14 @@
 //! Wire types are loose (anything may be missing), model types are strict; the conversions are the one
 //! place where a bad field is named. Nothing here decides or performs input and output.
 
+mod carried;
 mod classified;
 pub mod envelope;
 pub mod json;
 mod mention;
 mod verdict;
 
+pub use carried::CarriedVerdict;
 pub use classified::{CLASSIFIED_TEXT_CHARS_MAX, Classified};
 
 /// `redress.ingest.v1`: mentions, raw bytes, dead letters, erasures, coverage; the ingest service.

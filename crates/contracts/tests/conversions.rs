@@ -5,7 +5,7 @@
 
 use contracts::classify::v1::VerdictEvent;
 use contracts::ingest::v1 as wire;
-use contracts::{CLASSIFIED_TEXT_CHARS_MAX, Classified};
+use contracts::{CLASSIFIED_TEXT_CHARS_MAX, CarriedVerdict, Classified};
 use model::{
     Author, AuthorKey, BrandId, Dedup, Engagement, EngagementKind, Entities, EventId, Flag, Language, Media,
     Mention, MentionEvent, MentionId, MentionOp, Mentioned, Probability, Rating, RawRef, Refs, ReplyActs,
@@ -36,7 +36,23 @@ proptest! {
     }
 
     #[test]
+    fn what_is_carried_on_as_bytes_is_what_would_be_written_anew(
+        event in mention_events(), verdict in of(verdicts()), is_long: bool,
+    ) {
+        let mut event = event;
+        if is_long && let Some(mention) = &mut event.mention {
+            mention.text = Text::new(format!("{}{}", mention.text.as_str(), "ü".repeat(1_990))).unwrap();
+        }
+        let bytes = wire::MentionEvent::from(&event).encode_to_vec();
+        let at = Timestamp::from_seconds(7);
+        let carried = CarriedVerdict::new(&event, &bytes, verdict.clone(), at).unwrap();
+        let anew = VerdictEvent::from(Classified::new(event, verdict, at));
+        prop_assert_eq!(carried.encode_to_vec(), anew.encode_to_vec());
+    }
+
+    #[test]
     fn arbitrary_bytes_never_panic(bytes in vec(any::<u8>(), 0..300)) {
+        let _ = CarriedVerdict::new(&simple("x"), &bytes, None, Timestamp::EPOCH);
         if let Ok(read) = wire::MentionEvent::decode(bytes.as_slice()) {
             let _ = MentionEvent::try_from(read);
         }
@@ -115,6 +131,20 @@ fn a_long_text_travels_on_cut_at_its_limit() {
         let classified = Classified::new(simple(text), None, Timestamp::EPOCH);
         assert_eq!(classified.event.mention.unwrap().text.as_str().chars().count(), chars);
     }
+}
+
+#[test]
+fn what_this_build_does_not_know_travels_on() {
+    let mut bytes = wire::MentionEvent::from(&simple("x")).encode_to_vec();
+    let unknown = [0xfa, 0x7d, 2, b'h', b'i'];
+    bytes.extend(unknown);
+    let carried = CarriedVerdict::new(&simple("x"), &bytes, None, Timestamp::EPOCH).unwrap().encode_to_vec();
+    assert!(carried.windows(unknown.len()).any(|part| part == unknown));
+    let read = VerdictEvent::decode(carried.as_slice()).unwrap();
+    assert_eq!(
+        Classified::try_from(read).unwrap().event,
+        Classified::new(simple("x"), None, Timestamp::EPOCH).event
+    );
 }
 
 fn simple(text: &str) -> MentionEvent {

@@ -1,7 +1,7 @@
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::message::{DeliveryResult, Message};
+use rdkafka::message::{BorrowedHeaders, DeliveryResult, Message};
 use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
 use rdkafka::util::Timeout;
 use rdkafka::{ClientContext, Offset};
@@ -50,9 +50,10 @@ impl ProducerContext for Quiet {
     fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {}
 }
 
-/// The mark that pipelines are held against. Copies `records` records from one topic to the same partitions of another as group `group`, exactly
-/// once, committing every `commit_every`; key and value only. Both topics exist and have the same number
-/// of partitions; `from` holds at least that many records. Blocks.
+/// The mark that pipelines are held against. Copies `records` records from one topic to the same partitions
+/// of another as group `group`, exactly once, committing every `commit_every`; whole records, as every reader
+/// needs them: key, value, headers and time. Both topics exist and have the same number of partitions; `from`
+/// holds at least that many records. Blocks.
 ///
 /// # Errors
 /// When the log fails, or nothing comes for half a minute.
@@ -96,6 +97,8 @@ pub fn bare_copy(
             let mut record = BaseRecord::to(&target).partition(message.partition());
             record.key = message.key();
             record.payload = message.payload();
+            record.timestamp = message.timestamp().to_millis();
+            record.headers = message.headers().map(BorrowedHeaders::detach);
             while let Err((error, back)) = producer.send(record) {
                 if error.rdkafka_error_code() != Some(rdkafka::error::RDKafkaErrorCode::QueueFull) {
                     return Err(failed(error.to_string()));

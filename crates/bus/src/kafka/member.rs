@@ -19,8 +19,8 @@ use super::names::Names;
 use super::statistics::KafkaStatistics;
 use crate::{BatchToken, BusError, Partition, Polled, Received, Topic};
 
-/// Records and bytes read ahead.
-const INBOX_RECORDS_MAX: usize = 50_000;
+/// Records and bytes read ahead: so few that they are still in a processor's cache when they are worked on.
+const INBOX_RECORDS_MAX: usize = 4_000;
 const INBOX_BYTES_MAX: usize = 16 << 20;
 /// How long one look for records takes, which bounds how late a rewind or the end is noticed.
 const LOOK: Duration = Duration::from_millis(20);

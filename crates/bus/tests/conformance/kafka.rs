@@ -85,17 +85,23 @@ crate::world::for_each_case!(cases);
 async fn the_bare_copy_is_exact_and_no_commit_finds_records_on_their_way() {
     let Some(world) = OnKafka::new().await else { return };
     let log = log_with(&world, &[Topic::Mentions, Topic::Verdicts], 3).await;
-    publish(&*log, numbered(Topic::Mentions, 5_000)).await;
+    let mut batch = numbered(Topic::Mentions, 5_000);
+    batch.iter_mut().for_each(|out| out.record.headers.push("ce_type", "number"));
+    publish(&*log, batch).await;
     let settings = KafkaSettings::new(world.broker.brokers(), &world.prefix);
     let topics = (Topic::Mentions, Topic::Verdicts);
     let copy = move || bus::bench::bare_copy(&settings, "bare", topics, 5_000, Duration::from_millis(2));
     let copy = tokio::task::spawn_blocking(copy).await.unwrap().unwrap();
     println!("{} commits, median {:?}", copy.commits.len(), copy.commit_median());
     assert_eq!((copy.records, copy.undrained), (5_000, 0));
-    let mut copied: Vec<usize> =
-        values(&everything(&*log, Topic::Verdicts).await).iter().map(|v| v.parse().unwrap()).collect();
-    copied.sort_unstable();
-    assert_eq!(copied, (0..5_000).collect::<Vec<_>>());
+    let records = async |topic| {
+        let mut found = everything(&*log, topic).await;
+        found.sort_by_key(|r| value(r).parse::<usize>().unwrap());
+        found.into_iter().map(|r| r.record).collect::<Vec<_>>()
+    };
+    let copied = records(Topic::Verdicts).await;
+    assert_eq!(copied.len(), 5_000);
+    assert_eq!(copied, records(Topic::Mentions).await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -21,6 +21,7 @@ use runtime::brands::Brand;
 use runtime::{Clock, EventClock, RealClock, ScaledClock, config};
 use serde::Deserialize;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::Instant;
 
 use self::progress::{Driven, Follower};
 use self::system::{Setup, System};
@@ -132,20 +133,21 @@ pub(crate) async fn run(args: DevArgs) -> anyhow::Result<ExitCode> {
     println!("gRPC: {}", system.addresses());
     let mut follower = Follower::start(&system, clock.clone());
 
+    let began = Instant::now();
     let feeding = feed_world(world, &args, &system, event_clock, notebook, &mut follower);
     let hearing = async {
         let tally = feeding.await?;
-        system.settled().await?;
-        anyhow::Ok(tally)
+        let ended = system.settled().await?;
+        anyhow::Ok((tally, ended.duration_since(began)))
     };
     let outcome = tokio::select! {
-        tally = hearing => Some(tally?),
+        heard = hearing => Some(heard?),
         () = interrupted() => None,
         broken = system.broken() => return Err(broken),
     };
     let mut code = ExitCode::SUCCESS;
-    if let Some(tally) = outcome {
-        follower.everything_heard(tally.as_ref());
+    if let Some((tally, took)) = outcome {
+        follower.everything_heard(tally.as_ref(), took);
         code = ExitCode::from(u8::from(tally.as_ref().is_some_and(|t| t.refused > 0)));
         if !args.exit_when_done {
             follower.note(&format!("The page stays up at http://{} until Ctrl-C.", system.console));

@@ -103,11 +103,14 @@ impl Follower {
     }
 
     /// Says what became of everything.
-    pub(super) fn everything_heard(&self, tally: Option<&Tally>) {
+    pub(super) fn everything_heard(&self, tally: Option<&Tally>, took: Duration) {
         self.note(&self.summary.line());
         if let Some(tally) = tally {
+            let took_s = took.as_secs_f64();
+            let rate = tally.records as f64 / took_s.max(f64::EPSILON);
             self.note(&format!(
-                "Everything has been heard: {} records, {} mentions.",
+                "Everything has been heard: {} records, {} mentions, worked through in {took_s:.1} s ({rate:.0} \
+                 records a second).",
                 tally.records, tally.stored
             ));
         }

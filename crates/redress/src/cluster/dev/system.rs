@@ -219,11 +219,11 @@ impl System {
     }
 
     /// Returns when everything heard has been worked through: every group is at the end of what it reads, every
-    /// change of a case is on the log, and nothing has moved for a moment since.
+    /// change of a case is on the log, and nothing has moved for a moment since: the beginning of that moment.
     ///
     /// # Errors
     /// When a database cannot be read.
-    pub(super) async fn settled(&self) -> anyhow::Result<()> {
+    pub(super) async fn settled(&self) -> anyhow::Result<Instant> {
         let mut before = None;
         let mut since = Instant::now();
         loop {
@@ -231,7 +231,7 @@ impl System {
             if now.0 > 0 || before.as_ref() != Some(&now) {
                 since = Instant::now();
             } else if since.elapsed() >= STILL {
-                return Ok(());
+                return Ok(since);
             }
             before = Some(now);
             tokio::time::sleep(STILL_LOOK).await;

@@ -3,7 +3,7 @@ use std::net::SocketAddr;
 
 use anyhow::{Context as _, ensure};
 use jiff::tz::TimeZone;
-use model::Severity;
+use model::{Severity, Topic};
 use paging::{EscalationStep, Policy, Route, RulePolicy, Trigger, Urgency};
 use runtime::Secret;
 use runtime::brands::Brand;
@@ -128,6 +128,8 @@ pub struct SevereConfig {
     pub probability: f32,
     /// How sure (0..1) it must be that it is a complaint at all.
     pub complaint: f32,
+    /// What is enough where it is about harm.
+    pub harm: HarmConfig,
     /// Seconds after a page in which further ones about the same brand and topic join it, also when it was over in
     /// between: they are on the list and with the care team, and call nobody until there are clearly more. 0: each
     /// return calls.
@@ -138,7 +140,53 @@ pub struct SevereConfig {
 
 impl Default for SevereConfig {
     fn default() -> Self {
-        Self { level: 4, probability: 0.5, complaint: 0.8, joins_for_s: 24 * 3_600, step_min: 4 }
+        Self {
+            level: 3,
+            probability: 0.85,
+            complaint: 0.8,
+            harm: HarmConfig::default(),
+            joins_for_s: 24 * 3_600,
+            step_min: 4,
+        }
+    }
+}
+
+impl SevereConfig {
+    /// How sure (0..1) it is that words with these probabilities of the five levels accuse at [`Self::level`] or
+    /// above, if that calls somebody. `topics` are names with how likely the words are about them.
+    pub fn calls<'a>(
+        &self,
+        levels: &[f32],
+        complaint: f32,
+        topics: impl IntoIterator<Item = (&'a str, f32)>,
+    ) -> Option<f32> {
+        let harm = &self.harm;
+        let sure: f32 = levels.iter().skip(self.level as usize).sum();
+        let is_loud = sure >= self.probability && complaint >= self.complaint;
+        let may_be_harm = sure >= harm.probability && complaint >= harm.complaint;
+        let mut topics = topics.into_iter();
+        let mut is_harm = || topics.any(|(name, p)| p >= harm.topic && harm.topics.iter().any(|t| t == name));
+        (is_loud || may_be_harm && is_harm()).then_some(sure)
+    }
+}
+
+/// A complaint about harm calls somebody sooner: a burn is often told more calmly than a delay.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HarmConfig {
+    /// Topics that mean harm; none: no complaint calls sooner than others.
+    pub topics: Vec<String>,
+    /// How sure (0..1) understanding must be of one of them.
+    pub topic: f32,
+    /// How sure (0..1) it must be of at least the level of all severe complaints.
+    pub probability: f32,
+    /// How sure (0..1) it must be that it is a complaint at all.
+    pub complaint: f32,
+}
+
+impl Default for HarmConfig {
+    fn default() -> Self {
+        Self { topics: vec!["safety".to_owned()], topic: 0.5, probability: 0.5, complaint: 0.6 }
     }
 }
 
@@ -340,6 +388,12 @@ impl Config {
         Severity::from_level(self.severe.level).context("alert.severe.level")?;
         unit("severe.probability", self.severe.probability)?;
         unit("severe.complaint", self.severe.complaint)?;
+        unit("severe.harm.topic", self.severe.harm.topic)?;
+        unit("severe.harm.probability", self.severe.harm.probability)?;
+        unit("severe.harm.complaint", self.severe.harm.complaint)?;
+        for topic in &self.severe.harm.topics {
+            Topic::parse(topic).context("alert.severe.harm.topics")?;
+        }
         unit("sources.share_min", self.sources.share_min)?;
         ensure!(self.sources.silent_after_s >= 1, "alert.sources.silent_after_s: needs at least 1");
         ensure!(

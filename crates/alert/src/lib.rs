@@ -48,8 +48,8 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 pub use config::{
-    Config, DeliveryConfig, Destination, DestinationKind, DetectConfig, EscalationConfig, PagingConfig,
-    ReadingConfig, RouteConfig, SevereConfig, SourcesConfig, ThreadConfig,
+    Config, DeliveryConfig, Destination, DestinationKind, DetectConfig, EscalationConfig, HarmConfig,
+    PagingConfig, ReadingConfig, RouteConfig, SevereConfig, SourcesConfig, ThreadConfig,
 };
 pub use file::File;
 pub use rehearsal::{Rehearsal, Rehearsed};

@@ -238,26 +238,22 @@ pub(crate) fn severe(event: &VerdictEvent, config: &SevereConfig) -> Vec<Signal>
     let Some((mention, verdict)) = customers_post(event) else { return Vec::new() };
     let complaint = complaint_of(verdict);
     let Some(severity) = &verdict.severity else { return Vec::new() };
-    let from = usize::try_from(config.level).unwrap_or(4);
-    let sure: f32 = severity.probabilities.iter().skip(from).sum();
-    if severity.level < config.level || sure < config.probability || complaint < config.complaint {
-        return Vec::new();
-    }
+    let topics = verdict.topics.iter().map(|t| (t.name.as_str(), t.probability));
+    let Some(sure) = config.calls(&severity.probabilities, complaint, topics) else { return Vec::new() };
     let Some(evidence) = wire::evidence_from(&evidence_of(mention, Some(verdict))) else { return Vec::new() };
-    let level = Severity::from_level(severity.level.min(4)).unwrap_or_default();
+    // The likeliest single level may be a lower one than what the higher ones are together.
+    let told = severity.level.max(config.level).min(4);
+    let level = Severity::from_level(told).unwrap_or_default();
     let topic = topic_of(verdict);
     let at = Timestamp::from_micros(mention.observed_at_us);
     let words = format!(
-        "one complaint about {topic}: {level} (level {} of 4, {:.0} % sure), {:.0} % a complaint",
-        severity.level,
+        "one complaint about {topic}: {level} (level {told} of 4, {:.0} % sure it is {} or more), {:.0} % a complaint",
         sure * 100.0,
+        config.level,
         complaint * 100.0
     );
-    let numbers = [
-        ("severity", f64::from(severity.level)),
-        ("sure", f64::from(sure)),
-        ("complaint", f64::from(complaint)),
-    ];
+    let numbers =
+        [("severity", f64::from(told)), ("sure", f64::from(sure)), ("complaint", f64::from(complaint))];
     let brands = mention.brands.iter().filter_map(|brand| BrandId::parse(brand).ok());
     brands
         .map(|brand| Signal {

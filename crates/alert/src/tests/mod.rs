@@ -20,7 +20,7 @@ use paging::SignalKind;
 use prost::Message as _;
 use tonic::Code;
 
-use crate::config::{DetectConfig, SevereConfig, ThreadConfig, Zones};
+use crate::config::{DetectConfig, HarmConfig, SevereConfig, ThreadConfig, Zones};
 use crate::desk::Desk;
 use crate::detection::{Detectors, Rules};
 use crate::reading::{BatchError, Offsets};
@@ -236,10 +236,32 @@ fn only_sure_blame_by_customers_is_severe() {
     let count = |post: Said| severe::severe(&post.event(), &config).len();
     assert_eq!(count(said("a", at(0)).severe()), 1);
     assert_eq!(count(said("a", at(0))), 0);
-    assert_eq!(count(Said { complaint: 0.5, ..said("a", at(0)).severe() }), 0);
+    assert_eq!(count(Said { complaint: 0.7, ..said("a", at(0)).severe() }), 0);
     let mut own = said("a", at(0)).severe().event();
     own.mention.as_mut().unwrap().by_brand = Some("acme".into());
     assert!(severe::severe(&own, &config).is_empty());
+}
+
+#[test]
+fn harm_calls_somebody_sooner_than_a_loud_complaint() {
+    let config = SevereConfig::default();
+    let calls = |config: &SevereConfig, levels: [f32; 5], complaint, topic| {
+        config.calls(&levels, complaint, [("delay", 0.3), topic]).is_some()
+    };
+    let (calm, loud) = ([0.2, 0.1, 0.15, 0.35, 0.2], [0.02, 0.02, 0.06, 0.5, 0.4]);
+    for (levels, complaint, topic, expected) in [
+        (calm, 0.65, ("safety", 0.7), true),
+        (calm, 0.65, ("safety", 0.4), false),
+        (calm, 0.65, ("staff", 0.9), false),
+        (calm, 0.55, ("safety", 0.7), false),
+        (loud, 0.85, ("staff", 0.9), true),
+        (loud, 0.7, ("staff", 0.9), false),
+        ([0.2, 0.1, 0.4, 0.2, 0.1], 0.9, ("safety", 0.9), false),
+    ] {
+        assert_eq!(calls(&config, levels, complaint, topic), expected, "{levels:?} {complaint} {topic:?}");
+    }
+    let harm = HarmConfig { topics: Vec::new(), ..HarmConfig::default() };
+    assert!(!calls(&SevereConfig { harm, ..config }, calm, 0.65, ("safety", 0.7)));
 }
 
 #[test]

@@ -42,6 +42,7 @@ words = ['acme']
 level = 4
 probability = 1.0
 complaint = 1.0
+harm = { topics = [] }
 [response.cases]
 complaint_from = 0.4
 [[response.service.targets]]

@@ -107,12 +107,10 @@ fn severe_text() -> anyhow::Result<&'static str> {
     let mut scratch = Scratch::default();
     let mut is_severe = |text: &str| {
         let found = Model::shipped().understand(&mut scratch, text, Hint::default());
-        let from = usize::try_from(rule.level).unwrap_or(4);
-        let sure: f32 = found.severity.probabilities.iter().skip(from).sum();
         let complaint = found.complaint * (1.0 - found.spam);
-        u32::from(found.severity.level) >= rule.level
-            && sure >= rule.probability
-            && complaint >= rule.complaint
+        let names = Model::shipped().topics();
+        let topics = found.topics.as_slice().iter().map(|(n, p)| (names[usize::from(*n)].as_str(), *p));
+        rule.calls(&found.severity.probabilities, complaint, topics).is_some()
     };
     SEVERE.into_iter().find(|text| is_severe(text)).context("the model calls none of the texts severe")
 }

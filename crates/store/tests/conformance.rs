@@ -495,7 +495,8 @@ async fn work_is_claimed_when_due_and_finished_once(world: &World) {
     let mut tx = world.store.begin().await.unwrap();
     world.effect(&mut tx, 1).await;
     assert!(due::finish(&mut tx, SERVICE, &claimed[0]).await.unwrap());
-    drop(tx);
+    // Said, not left to the drop: until the database hears of it, the row is locked and others pass it by.
+    tx.rollback().await.unwrap();
     assert_eq!(world.effects().await, 0);
     let again = due::claim(&world.store, SERVICE, "w2", at(50), LEASE, 1).await.unwrap();
     assert_eq!((again[0].due.key.as_str(), again[0].claims), ("a", 2));

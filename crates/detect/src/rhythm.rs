@@ -9,6 +9,8 @@ pub struct Rhythm {
     hours: [u8; 24],
     /// Factor of each day of the week on the same scale, from Monday.
     days: [u8; 7],
+    /// What a usual complaint weighs, in steps of 1/128: counts are told in complaints, levels are learned in weights.
+    gravity: u8,
     /// The hour being summed, hours since the detector's epoch; 0 before the first.
     hour: u32,
     /// Events in it.
@@ -19,7 +21,8 @@ pub struct Rhythm {
 
 impl Rhythm {
     /// A week without shape.
-    pub const FLAT: Self = Self { hours: [128; 24], days: [128; 7], hour: 0, seen: 0.0, flat: 0.0 };
+    pub const FLAT: Self =
+        Self { hours: [128; 24], days: [128; 7], gravity: 128, hour: 0, seen: 0.0, flat: 0.0 };
 
     /// A day with the given factors per local hour (1 is the mean); kept within 1/15 to 15.
     pub fn from_factors(factors: [f32; 24]) -> Self {
@@ -31,6 +34,16 @@ impl Rhythm {
     pub fn with_weekdays(self, factors: [f32; 7]) -> Self {
         let days = factors.map(|factor| day_step(step_of(factor).round()));
         Self { days, ..self }
+    }
+
+    /// The same week with complaints that usually weigh this much (1 is an ordinary one); kept below 2.
+    pub fn with_gravity(self, gravity: f32) -> Self {
+        Self { gravity: (gravity * GRAVITY_STEPS).round().clamp(1.0, 255.0) as u8, ..self }
+    }
+
+    /// What a usual complaint weighs.
+    pub fn gravity(&self) -> f32 {
+        f32::from(self.gravity) / GRAVITY_STEPS
     }
 
     /// The factors per weekday, from Monday.
@@ -65,6 +78,17 @@ impl Rhythm {
         self.flat += flat;
     }
 
+    /// Adds complaints that weigh `weight` together, witnessed at `now_s`.
+    pub(crate) fn weigh(&mut self, complaints: f32, weight: f32, now_s: u32) {
+        if complaints <= 0.0 {
+            return;
+        }
+        let old = f32::from(self.gravity);
+        let trust = complaints / (complaints + GRAVITY_MEMORY);
+        let exact = old + trust * (weight / complaints * GRAVITY_STEPS - old);
+        self.gravity = (exact + dither(now_s, 0xc2b2_ae35)).floor().clamp(1.0, 255.0) as u8;
+    }
+
     fn finish(&mut self, tuning: &Tuning) {
         let (seen, flat) = (self.seen, self.flat);
         (self.seen, self.flat) = (0.0, 0.0);
@@ -87,6 +111,7 @@ impl Rhythm {
     pub(crate) fn words(&self, out: &mut crate::snapshot::Writer) {
         out.bytes(&self.hours);
         out.bytes(&self.days);
+        out.u8(self.gravity);
         out.u32(self.hour);
         out.f32(self.seen);
         out.f32(self.flat);
@@ -96,6 +121,7 @@ impl Rhythm {
         Some(Self {
             hours: input.bytes()?,
             days: input.bytes()?,
+            gravity: input.u8().filter(|gravity| *gravity > 0)?,
             hour: input.u32()?,
             seen: input.f32()?,
             flat: input.f32()?,
@@ -103,10 +129,15 @@ impl Rhythm {
     }
 }
 
-/// A number in 0..1 by a hash of the hour. A step is rounded up as often as its fraction says: small
+/// Steps of a gravity to 1.
+const GRAVITY_STEPS: f32 = 128.0;
+/// Complaints in which what they usually weigh is learned.
+const GRAVITY_MEMORY: f32 = 50.0;
+
+/// A number in 0..1 by a hash of the time. A step is rounded up as often as its fraction says: small
 /// lessons add up over weeks instead of being lost, and a replay rounds the same way.
-fn dither(hour: u32, salt: u32) -> f32 {
-    (hour.wrapping_mul(salt) >> 8) as f32 / 16_777_216.0
+fn dither(time: u32, salt: u32) -> f32 {
+    (time.wrapping_mul(salt) >> 8) as f32 / 16_777_216.0
 }
 
 /// A weekday's place on the scale, within two octaves of the mean.

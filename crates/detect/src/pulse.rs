@@ -1,6 +1,12 @@
 //! The heart of detection: one key's level, rhythm, branches and tail, moved along in event time.
 
-use crate::{context::Prior, rhythm::Rhythm, subject::ROW_S, tail::{Tail, TailLesson}, tuning::Tuning};
+use crate::{
+    context::Prior,
+    rhythm::Rhythm,
+    subject::ROW_S,
+    tail::{Tail, TailLesson},
+    tuning::Tuning,
+};
 
 /// Number of branches: sudden, building, slow.
 pub(crate) const BRANCHES: usize = 3;

@@ -38,10 +38,7 @@ impl Window {
         self.texts.merge(tally.texts);
         let complaints_folded = complaints * fold;
         self.counts[0] += complaints_folded;
-        Load {
-            complaints: complaints_folded,
-            weight: complaints_folded * gravity(tally, complaints, posts),
-        }
+        Load { complaints: complaints_folded, weight: complaints_folded * gravity(tally, complaints, posts) }
     }
 
     fn roll(&mut self, now_s: u32, last_s: u32) {

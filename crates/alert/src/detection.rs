@@ -261,7 +261,8 @@ impl Detectors {
         // learn from it; so what was counted meanwhile is what it starts from.
         if entry.state.last_s().is_none() && entry.warmup > 0.0 {
             let level_per_s = entry.warmup * COMPLAINT_WEIGHT / warmup_s.max(1) as f32;
-            context.prior = Prior { level_per_s, trust_s: warmup_s as f32, ..context.prior };
+            let rhythm = context.prior.rhythm.with_gravity(COMPLAINT_WEIGHT);
+            context.prior = Prior { level_per_s, rhythm, trust_s: warmup_s as f32, ..context.prior };
         }
         if self.hearing.is_backlog(&event.connectors) {
             return;

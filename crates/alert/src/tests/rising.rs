@@ -163,15 +163,19 @@ fn a_new_brand_borrows_the_hours_of_the_others_and_believes_their_size_for_an_ho
     let mut posts = Vec::new();
     for day in 0..8 {
         let (opens, shuts) = (day * DAY + 8 * HOUR, day * DAY + 20 * HOUR);
-        posts.extend(by_chance(&mut rng, &format!("{day}-"), 40.0, opens, shuts, &said("", at(0))));
+        posts.extend(by_chance(&mut rng, &format!("{day}-"), 60.0, opens, shuts, &said("", at(0))));
+        let like = said("", at(0));
+        posts.extend(by_chance(&mut rng, &format!("{day}-late-"), 5.0, day * DAY, opens, &like));
+        posts.extend(by_chance(&mut rng, &format!("{day}-early-"), 5.0, shuts, (day + 1) * DAY, &like));
     }
+    posts.sort_by_key(|post| post.at);
     let mut detectors = Detectors::default();
     for tally in folded(posts) {
         detectors.take(&tally, &shipped()).unwrap();
     }
     let (old, new) = (detectors.prior("acme"), detectors.prior("unheard"));
     let hours = new.rhythm.factors();
-    assert!(hours[14] > 3.0 * hours[3], "{hours:?}");
+    assert!(hours[14] > 2.0 * hours[3], "{hours:?}");
     assert_eq!((new.rhythm, new.calibration), (old.rhythm, old.calibration));
     assert!(new.calibration.is_some() && new.trust_s <= 3_600.0 && old.trust_s > 3_600.0);
 }

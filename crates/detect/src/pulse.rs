@@ -278,7 +278,8 @@ impl Pulse {
         let bounded = if self.age_s > DAY_S / 4.0 { count * (bound / window.seen.max(bound)) } else { count };
         let memory = self.age_s.min(tuning.level_days * DAY_S).max(1.0);
         self.level += bounded / (factor * memory) - (observed / memory).min(1.0) * self.level;
-        self.rhythm.learn(bounded, self.level * observed, stretch.local_s, tuning);
+        let elapsed_s = observed + stretch.missing_s;
+        self.rhythm.learn(bounded, self.level * observed, elapsed_s, stretch.local_s, tuning);
         true
     }
 

@@ -67,9 +67,26 @@ impl Rhythm {
         (of(before) * (1.0 - into) + of(next) * into) * day
     }
 
-    /// Adds events and what a flat day would have had in the time that ends at `local_s`.
-    pub(crate) fn learn(&mut self, seen: f32, flat: f32, local_s: i64, tuning: &Tuning) {
+    /// Adds events and what a flat day would have had in the `elapsed_s` seconds that end at `local_s`.
+    pub(crate) fn learn(&mut self, seen: f32, flat: f32, elapsed_s: f32, local_s: i64, tuning: &Tuning) {
         let hour = local_s.div_euclid(3600) as u32;
+        let into_s = local_s.rem_euclid(3600) as f32;
+        if elapsed_s > into_s.max(3600.0) && hour > self.hour {
+            // Each hour of a long silence was silent; were it all the last one's, that one would look empty.
+            let flat_per_s = flat / elapsed_s;
+            let back_s = elapsed_s - into_s;
+            let whole = ((back_s / 3600.0) as u32).min(SILENT_HOURS_MAX);
+            self.flat += flat_per_s * (back_s % 3600.0);
+            for silent in hour - whole..hour {
+                self.finish(tuning);
+                (self.hour, self.flat) = (silent, flat_per_s * 3600.0);
+            }
+            self.finish(tuning);
+            self.hour = hour;
+            self.seen += seen;
+            self.flat += flat_per_s * into_s;
+            return;
+        }
         if hour != self.hour {
             self.finish(tuning);
             self.hour = hour;
@@ -129,6 +146,8 @@ impl Rhythm {
     }
 }
 
+/// A silence teaches each hour of the day at most once.
+const SILENT_HOURS_MAX: u32 = 24;
 /// Steps of a gravity to 1.
 const GRAVITY_STEPS: f32 = 128.0;
 /// Complaints in which what they usually weigh is learned.

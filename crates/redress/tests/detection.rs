@@ -93,11 +93,13 @@ fn a_row_is_answered_before_the_next_is_read_and_a_prefix_is_answered_alike() {
     let mut child = start(&std::env::temp_dir(), "detect series");
     let mut stdin = child.stdin.take().unwrap();
     let mut answers = BufReader::new(child.stdout.take().unwrap()).lines();
-    assert_eq!(answers.next().unwrap().unwrap(), "timestamp,value,surprise,alarm");
-    for (row, answer) in rows[..5].iter().zip(whole.out.lines().skip(1)) {
+    for (i, row) in rows[..5].iter().enumerate() {
         stdin.write_all(row.as_bytes()).unwrap();
         stdin.flush().unwrap();
-        assert_eq!(answers.next().unwrap().unwrap(), answer);
+        // The first row is answered behind the header.
+        for answer in whole.out.lines().take(i + 2).skip(if i == 0 { 0 } else { i + 1 }) {
+            assert_eq!(answers.next().unwrap().unwrap(), answer);
+        }
     }
     drop(stdin);
     assert!(child.wait().unwrap().success());

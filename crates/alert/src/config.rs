@@ -1,7 +1,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use anyhow::{Context as _, ensure};
+use detect::thread::CascadeModel;
 use jiff::tz::TimeZone;
 use model::Severity;
 use paging::{EscalationStep, Policy, Route, RulePolicy, Trigger, Urgency};
@@ -61,7 +63,7 @@ impl Default for Config {
 pub struct DetectConfig {
     /// Wanted false alarms per subject and day.
     pub false_alarms_per_day: f32,
-    /// Least weighted complaints before an episode opens.
+    /// Least complaints, copies folded, before an episode opens.
     pub min_count: f32,
     /// Least distinct people before an episode opens.
     pub min_people: f32,
@@ -102,6 +104,26 @@ pub struct ThreadConfig {
     pub followed_max: usize,
     /// Local hours in which somebody answers, from (inclusive) and to (exclusive).
     pub staffed_hours: (i8, i8),
+    /// A forecast made of own finished threads by `redress train --task cascade`; the shipped one if absent. It is
+    /// read when the service starts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<PathBuf>,
+}
+
+/// A model file larger than this is none.
+const MODEL_BYTES_MAX: u64 = 64 << 20;
+
+impl ThreadConfig {
+    /// Reads the forecast that is set.
+    pub(crate) fn cascade(&self) -> anyhow::Result<CascadeModel> {
+        let Some(path) = &self.model else { return Ok(CascadeModel::shipped()) };
+        let read = || {
+            let bytes = std::fs::metadata(path)?.len();
+            ensure!(bytes <= MODEL_BYTES_MAX, "it has {bytes} bytes, at most {MODEL_BYTES_MAX} are read");
+            Ok(CascadeModel::from_bytes(&std::fs::read(path)?)?)
+        };
+        read().with_context(|| format!("alert.threads.model: cannot use {}", path.display()))
+    }
 }
 
 impl Default for ThreadConfig {
@@ -114,6 +136,7 @@ impl Default for ThreadConfig {
             quiet_s: 2 * 3_600,
             followed_max: 10_000,
             staffed_hours: (9, 17),
+            model: None,
         }
     }
 }
@@ -533,6 +556,37 @@ mod tests {
         let config = Config::default();
         config.check().unwrap();
         assert!(config.policy().route(&paging::Labels::default()).is_empty());
+    }
+
+    #[test]
+    fn threads_are_forecast_by_the_model_that_is_set_and_what_is_none_is_named() {
+        // Threads of which nothing comes after ten minutes: no forecast but their own is as low.
+        let died = |n: u64| detect::thread::Thread {
+            root_followers: 1_000 + n,
+            reactions: (1..=20 + n as u32 % 7).map(|k| (k * 20, 100)).collect(),
+            weight: 1.0,
+        };
+        let own = CascadeModel::fit(&(0..40).map(died).collect::<Vec<_>>()).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let (model, other) = (folder.path().join("own.model"), folder.path().join("other"));
+        std::fs::write(&model, own.to_bytes()).unwrap();
+        std::fs::write(&other, "what is no model").unwrap();
+        let cascade = |model: Option<PathBuf>| ThreadConfig { model, ..ThreadConfig::default() }.cascade();
+        assert_eq!(cascade(None).unwrap(), CascadeModel::shipped());
+        assert_eq!(cascade(Some(model)).unwrap(), own);
+        let refusal = format!("{:#}", cascade(Some(other.clone())).unwrap_err());
+        assert!(refusal.starts_with("alert.threads.model: cannot use ") && refusal.contains("not a thread"));
+        std::fs::remove_file(&other).unwrap();
+        assert!(cascade(Some(other)).is_err());
+    }
+
+    #[test]
+    fn a_setting_of_before_is_read_without_a_model_and_one_with_it_names_the_file() {
+        let before = serde_json::to_string(&ThreadConfig::default()).unwrap();
+        assert!(!before.contains("model"), "{before}");
+        assert_eq!(serde_json::from_str::<ThreadConfig>(&before).unwrap(), ThreadConfig::default());
+        let set = ThreadConfig { model: Some("own.model".into()), ..ThreadConfig::default() };
+        assert_eq!(serde_json::from_str::<ThreadConfig>(&serde_json::to_string(&set).unwrap()).unwrap(), set);
     }
 
     #[test]

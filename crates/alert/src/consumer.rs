@@ -9,6 +9,7 @@ use bus::{Consumer, ConsumerSettings, Partition, Received, Topic};
 use contracts::alert::v1::{TallyEvent, ThreadOutlook};
 use contracts::envelope::{self, CE_TYPE};
 use contracts::ingest::v1::{Coverage, DeadLetter, Erasure};
+use detect::thread::CascadeModel;
 use model::{Outcome, Subject, Timestamp};
 use paging::{Forgotten, Signal, SignalKind};
 use runtime::Phase;
@@ -51,6 +52,7 @@ pub(crate) async fn run(
 ) -> anyhow::Result<()> {
     let shutdown = deps.parts.shutdown.clone();
     let _guard = shutdown.guard(Phase::StopPolling);
+    let cascade = config.threads.cascade()?;
     let settings = ConsumerSettings {
         group: HOP.into(),
         member: format!("{}-detect", config.member),
@@ -58,8 +60,16 @@ pub(crate) async fn run(
     };
     let consumer = deps.log.consumer(settings).await.context("joining group alert-detect")?;
     deps.parts.health.set_ready(HOP, true, "reading");
-    let mut detection =
-        Detection { deps, desk, picture, config, zones, offsets: Offsets::default(), owned: BTreeMap::new() };
+    let mut detection = Detection {
+        deps,
+        desk,
+        picture,
+        config,
+        zones,
+        cascade,
+        offsets: Offsets::default(),
+        owned: BTreeMap::new(),
+    };
     loop {
         let polled = tokio::select! {
             polled = reading::poll(&consumer, detection.config.reading.batch_records_max) => polled,
@@ -88,6 +98,7 @@ struct Detection {
     picture: Picture,
     config: Arc<Config>,
     zones: Zones,
+    cascade: CascadeModel,
     offsets: Offsets,
     owned: BTreeMap<Partition, Owned>,
 }
@@ -158,7 +169,7 @@ impl Detection {
         // committed offset on.
         let rules = match settings.filter(|_| from < committed) {
             Some((detect, threads)) => self.rules(detect, threads),
-            None => self.rules(self.config.detect.clone(), self.config.threads.clone()),
+            None => self.present_rules(),
         };
         info!(partition = partition.number, from, committed, "partition taken over");
         let now = self.now();
@@ -169,8 +180,20 @@ impl Detection {
         consumer.seek(partition, from).await.context("seeking in tallies")
     }
 
+    fn present_rules(&self) -> Rules {
+        self.rules(self.config.detect.clone(), self.config.threads.clone())
+    }
+
     fn rules(&self, detect: DetectConfig, threads: ThreadConfig) -> Rules {
-        Rules { detect, threads, zones: self.zones.clone(), cascade: detect::thread::CascadeModel::shipped() }
+        let cascade = if threads.model == self.config.threads.model {
+            self.cascade.clone()
+        } else {
+            threads.cascade().unwrap_or_else(|error| {
+                warn!(%error, "what was forecast before is replayed with the present model");
+                self.cascade.clone()
+            })
+        };
+        Rules { detect, threads, zones: self.zones.clone(), cascade }
     }
 
     async fn batch(
@@ -227,6 +250,7 @@ impl Detection {
         if !is_replay && has_changed {
             owned.rules.detect = self.config.detect.clone();
             owned.rules.threads = self.config.threads.clone();
+            owned.rules.cascade = self.cascade.clone();
         }
         let ce_type = record.record.headers.text(CE_TYPE);
         let value = record.record.value.as_ref();

@@ -135,6 +135,8 @@ pub(crate) struct Detectors {
     subjects: BTreeMap<String, SubjectEntry>,
     threads: BTreeMap<String, ThreadEntry>,
     priors: BTreeMap<String, Prior>,
+    /// What a brand that is new here borrows from all others.
+    tenant: Option<Prior>,
     first_s: BTreeMap<String, i64>,
     watermark_s: i64,
     lesson_s: i64,
@@ -259,7 +261,8 @@ impl Detectors {
         // learn from it; so what was counted meanwhile is what it starts from.
         if entry.state.last_s().is_none() && entry.warmup > 0.0 {
             let level_per_s = entry.warmup * COMPLAINT_WEIGHT / warmup_s.max(1) as f32;
-            context.prior = Prior { level_per_s, trust_s: warmup_s as f32, ..context.prior };
+            let rhythm = context.prior.rhythm.with_gravity(COMPLAINT_WEIGHT);
+            context.prior = Prior { level_per_s, rhythm, trust_s: warmup_s as f32, ..context.prior };
         }
         if self.hearing.is_backlog(&event.connectors) {
             return;
@@ -342,13 +345,19 @@ impl Detectors {
         let brand = subject.brand().as_str();
         Context {
             thread: self.outlooks.liveliest(key, at_s, rules.threads.quiet_s),
-            prior: self.priors.get(brand).copied().unwrap_or(Prior::NONE),
+            prior: self.prior(brand),
             utc_offset_s: rules.zones.offset_s(brand, at_s),
             ..Context::default()
         }
     }
 
-    /// What a subject heard for the first time borrows from its brand.
+    /// What a subject heard for the first time borrows from its brand; of a brand heard for the first time, from all
+    /// brands: their hours and how bursty they are say more of it than their size, which is believed for an hour.
+    pub(crate) fn prior(&self, brand: &str) -> Prior {
+        let of_all = || self.tenant.map(|tenant| Prior { trust_s: Prior::NONE.trust_s, ..tenant });
+        self.priors.get(brand).copied().or_else(of_all).unwrap_or(Prior::NONE)
+    }
+
     fn learn_priors(&mut self) {
         let mut by_brand: BTreeMap<String, Vec<&SubjectState>> = BTreeMap::new();
         for (key, entry) in &self.subjects {
@@ -356,6 +365,9 @@ impl Detectors {
                 by_brand.entry(brand.to_owned()).or_default().push(&entry.state);
             }
         }
+        // A brand still in its warm-up knows nothing yet.
+        by_brand.retain(|_, states| states.iter().any(|state| state.last_s().is_some()));
+        self.tenant = (!by_brand.is_empty()).then(|| Prior::pool(by_brand.values().flatten().copied()));
         self.priors = by_brand.into_iter().map(|(brand, states)| (brand, Prior::pool(states))).collect();
     }
 

@@ -80,7 +80,7 @@ impl Rehearsal {
             detect: config.detect.clone(),
             threads: config.threads.clone(),
             zones: Zones::of(brands)?,
-            cascade: detect::thread::CascadeModel::shipped(),
+            cascade: config.threads.cascade()?,
         };
         Ok(Self {
             desk: Desk::new(store, config.policy()),

@@ -1,12 +1,14 @@
 //! Why now, and what if: the timeline of an episode, other settings on history, and the threshold that follows people's answers.
 
+use std::collections::BTreeMap;
+
 use crate::{
     context::Context,
     episode::EpisodeSignal,
     policy::DetectPolicy,
     reason::Reason,
     subject::{Observation, SubjectState, observe},
-    tally::Tally,
+    tally::{Post, Tally},
 };
 
 /// One point of an explanation.
@@ -20,16 +22,69 @@ pub struct Moment {
     pub reason: Reason,
 }
 
-/// The timeline of a subject: every change, and the most surprising moment of each five minutes.
+/// One author's part in an episode.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Contributor {
+    /// The hash of the author's id, as in [`Post::author`].
+    pub author: u64,
+    /// Posts, copies included.
+    pub posts: u32,
+    /// Sum of their probabilities of being complaints.
+    pub complaints: f32,
+}
+
+/// The timeline of a subject, every change and the most surprising moment of each five minutes; and who drove
+/// the latest episode.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Explanation {
     /// In time order; at most [`Explanation::MOMENTS_MAX`], the oldest uneventful ones leave first.
     pub moments: Vec<Moment>,
+    /// Who wrote in the latest episode and in the ten minutes before it opened, most complaints first; at most
+    /// [`Explanation::CONTRIBUTORS_MAX`]. Known to [`Explanation::of`] alone: a tally does not name authors.
+    pub contributors: Vec<Contributor>,
 }
 
 impl Explanation {
     /// Most moments kept.
     pub const MOMENTS_MAX: usize = 512;
+    /// Most contributors named.
+    pub const CONTRIBUTORS_MAX: usize = 10;
+
+    /// Explains a subject's history from its posts, `(unix seconds, post)` in time order: the live code on the
+    /// tallies they make.
+    pub fn of(
+        posts: impl IntoIterator<Item = (i64, Post)>,
+        context: impl Fn(i64) -> Context,
+        policy: &DetectPolicy,
+    ) -> Self {
+        let mut explanation = Self::default();
+        let mut state = SubjectState::new();
+        let mut drivers = Drivers::default();
+        let mut posts = posts.into_iter().peekable();
+        while let Some((at_s, first)) = posts.next() {
+            let mut tally = Tally::at(at_s);
+            let mut add = |post: Post| {
+                tally.add(post);
+                drivers.add(at_s, &post);
+            };
+            add(first);
+            while let Some((_, post)) = posts.next_if(|(next_s, _)| *next_s == at_s) {
+                add(post);
+            }
+            let was_open = state.open_since_s().is_some();
+            let observation = observe(&mut state, &tally, &context(at_s), policy);
+            match (was_open, state.open_since_s().is_some()) {
+                (false, true) => drivers.opened(),
+                (true, false) => explanation.contributors = drivers.closed(),
+                _ => {}
+            }
+            explanation.add(at_s, &observation);
+        }
+        if state.open_since_s().is_some() {
+            explanation.contributors = drivers.closed();
+        }
+        explanation
+    }
 
     /// Adds what an observation found.
     pub fn add(&mut self, at_s: i64, observation: &Observation) {
@@ -49,6 +104,67 @@ impl Explanation {
         }
         self.moments.push(moment);
     }
+}
+
+/// Who writes: in the open episode, or in the last minutes while there is none.
+#[derive(Default)]
+struct Drivers {
+    /// Of the running and the previous five minutes.
+    recent: [BTreeMap<u64, Contributor>; 2],
+    since_s: i64,
+    episode: Option<BTreeMap<u64, Contributor>>,
+}
+
+impl Drivers {
+    /// Authors counted apart at once.
+    const AUTHORS_MAX: usize = 4096;
+    const EPOCH_S: i64 = 300;
+
+    fn add(&mut self, at_s: i64, post: &Post) {
+        if let Some(episode) = &mut self.episode {
+            return count(episode, post);
+        }
+        let passed = at_s.div_euclid(Self::EPOCH_S) - self.since_s.div_euclid(Self::EPOCH_S);
+        if passed > 0 {
+            let before = std::mem::take(&mut self.recent[0]);
+            self.recent[1] = if passed == 1 { before } else { BTreeMap::new() };
+            self.since_s = at_s;
+        }
+        count(&mut self.recent[0], post);
+    }
+
+    fn opened(&mut self) {
+        let [mut all, before] = std::mem::take(&mut self.recent);
+        for one in before.into_values() {
+            let sum = all.entry(one.author).or_insert(Contributor { posts: 0, complaints: 0.0, ..one });
+            sum.posts = sum.posts.saturating_add(one.posts);
+            sum.complaints += one.complaints;
+        }
+        self.episode = Some(all);
+    }
+
+    fn closed(&mut self) -> Vec<Contributor> {
+        let mut all: Vec<Contributor> = self.episode.take().unwrap_or_default().into_values().collect();
+        all.sort_by(|a, b| b.complaints.total_cmp(&a.complaints).then(a.author.cmp(&b.author)));
+        all.truncate(Explanation::CONTRIBUTORS_MAX);
+        all
+    }
+}
+
+/// Counts a post for its author. Beyond the bound a new author takes the place, and the count, of the one with
+/// the fewest complaints: who has many is never lost (Metwally et al. 2005).
+fn count(authors: &mut BTreeMap<u64, Contributor>, post: &Post) {
+    let mut taken = Contributor { author: post.author, ..Contributor::default() };
+    if authors.len() >= Drivers::AUTHORS_MAX
+        && !authors.contains_key(&post.author)
+        && let Some(least) = authors.values().min_by(|a, b| a.complaints.total_cmp(&b.complaints)).copied()
+    {
+        authors.remove(&least.author);
+        taken = Contributor { author: post.author, ..least };
+    }
+    let one = authors.entry(post.author).or_insert(taken);
+    one.posts = one.posts.saturating_add(1);
+    one.complaints += if post.complaint > 0.0 { post.complaint.min(1.0) } else { 0.0 };
 }
 
 /// Runs one subject's history under a policy and answers every change of its episode.

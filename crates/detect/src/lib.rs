@@ -30,8 +30,9 @@ mod window;
 
 pub use context::{Context, Coverage, Prior, ThreadPrior};
 pub use episode::EpisodeSignal;
-pub use explain::{Controller, Explanation, Moment, backtest};
+pub use explain::{Contributor, Controller, Explanation, Moment, backtest};
 pub use policy::DetectPolicy;
+pub use pulse::Calibration;
 pub use reason::{Branch, Reason, ReasonKind};
 pub use rhythm::Rhythm;
 pub use series::{RowError, Series, SeriesPoint};

@@ -1,11 +1,11 @@
-//! What an operator sets, and what a decision is told about the world around its subject.
+//! What an operator sets.
 
 /// How many false alarms are wanted, and what an episode needs before anyone is told.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct DetectPolicy {
     /// Wanted false alarms per subject and day; one number for all subjects.
     pub false_alarms_per_day: f32,
-    /// Least weighted complaints in the window before an episode opens.
+    /// Least complaints in the window, copies folded, before an episode opens.
     pub min_count: f32,
     /// Least distinct authors in the window before an episode opens.
     pub min_people: f32,

@@ -1,6 +1,12 @@
 //! The heart of detection: one key's level, rhythm, branches and tail, moved along in event time.
 
-use crate::{rhythm::Rhythm, subject::ROW_S, tail::Tail, tuning::Tuning};
+use crate::{
+    context::Prior,
+    rhythm::Rhythm,
+    subject::ROW_S,
+    tail::{Tail, TailLesson},
+    tuning::Tuning,
+};
 
 /// Number of branches: sudden, building, slow.
 pub(crate) const BRANCHES: usize = 3;
@@ -72,6 +78,25 @@ pub(crate) struct Beat {
     pub(crate) is_past: bool,
 }
 
+/// How far a subject's branches usually are from what is expected, and how high the peaks of its score are: what
+/// one threshold needs to mean one false alarm rate.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Calibration {
+    /// Variances of the branches' stabilised residuals.
+    pub(crate) variance: [f32; BRANCHES],
+    pub(crate) tail: TailLesson,
+}
+
+/// What one key teaches.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lesson {
+    pub(crate) level_per_s: f32,
+    pub(crate) rhythm: Rhythm,
+    /// Days of evidence.
+    pub(crate) days: f32,
+    pub(crate) calibration: Calibration,
+}
+
 /// A key's whole learned state.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Pulse {
@@ -85,6 +110,25 @@ pub(crate) struct Pulse {
     /// Running variances of the branches' stabilised residuals.
     variance: [f32; BRANCHES],
     tail: Tail,
+}
+
+/// What came in a stretch.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Load {
+    /// Complaints, copies folded.
+    pub(crate) complaints: f32,
+    /// What they weigh together.
+    pub(crate) weight: f32,
+}
+
+impl Load {
+    /// Nothing came.
+    pub(crate) const NONE: Self = Self::plain(0.0);
+
+    /// Counts of which nothing more is known: each weighs 1.
+    pub(crate) const fn plain(count: f32) -> Self {
+        Self { complaints: count, weight: count }
+    }
 }
 
 /// A stretch of observed time that ends at a row.
@@ -114,25 +158,29 @@ impl Stretch {
 }
 
 impl Pulse {
-    /// A key nobody has seen: `level` events per second from the prior, believed for `trust_s` seconds.
-    pub(crate) fn new(level: f32, trust_s: f32, rhythm: Rhythm, tuning: &Tuning) -> Self {
+    /// A key nobody has seen: it starts from the prior, which is believed for the prior's `trust_s` seconds.
+    pub(crate) fn new(prior: &Prior, tuning: &Tuning) -> Self {
+        let (variance, tail) = match &prior.calibration {
+            Some(known) => (known.variance, Tail::from_lesson(known.tail, tuning)),
+            None => ([1.0; BRANCHES], Tail::new(tuning)),
+        };
         Self {
-            level,
-            age_s: trust_s,
-            rhythm,
+            level: prior.level_per_s.max(1e-9),
+            age_s: prior.trust_s.max(1.0),
+            rhythm: prior.rhythm,
             windows: [Branch::default(); WINDOWS],
             evidence: Evidence::default(),
-            variance: [1.0; BRANCHES],
-            tail: Tail::new(tuning),
+            variance,
+            tail,
         }
     }
 
-    /// Takes `count` events in the stretch and answers how surprising the key is now.
-    pub(crate) fn beat(&mut self, count: f32, stretch: &Stretch, tuning: &Tuning) -> Beat {
+    /// Takes what came in the stretch and answers how surprising the key is now.
+    pub(crate) fn beat(&mut self, load: Load, stretch: &Stretch, tuning: &Tuning) -> Beat {
         let factor = self.rhythm.factor(stretch.local_s);
         let expected_per_s = self.level_before_window(tuning) * factor;
         let expected = expected_per_s * stretch.observed_s;
-        let count = if stretch.is_backlog { count.min(expected) } else { count };
+        let count = if stretch.is_backlog { load.weight.min(expected) } else { load.weight };
         let mut best = Beat { expected_per_s, ..Beat::default() };
         let mut score = f32::NEG_INFINITY;
         let [sudden_tau, building_tau, slow_tau] = tuning.branch_tau_s;
@@ -153,7 +201,9 @@ impl Pulse {
         best.surprise = self.tail.surprise(score, tuning).max(0.0);
         let rows = stretch.observed_s / stretch.row_s;
         self.tail.learn(score, rows, stretch.now_s, tuning);
-        self.learn(count, factor, &residuals, best.surprise, stretch, tuning);
+        if self.learn(count, factor, &residuals, best.surprise, stretch, tuning) {
+            self.rhythm.weigh(load.complaints, load.weight, stretch.now_s);
+        }
         best
     }
 
@@ -172,12 +222,13 @@ impl Pulse {
         self.level * self.rhythm.factor(local_s)
     }
 
-    /// The range that nine in ten windows stay in where `expected` events are.
+    /// The complaints that nine in ten windows hold where they are expected to weigh `expected`.
     pub(crate) fn usual(&self, expected: f32, tuning: &Tuning) -> (f32, f32) {
         let middle = stable(expected, tuning);
         // The sudden branch's spread is that of about such a stretch; never less than Poisson's.
         let reach = 1.645 * self.variance[0].sqrt().max(1.0);
-        (unstable(middle - reach, tuning).floor(), unstable(middle + reach, tuning).ceil())
+        let complaints = |value: f32| unstable(value, tuning) / self.rhythm.gravity();
+        (complaints(middle - reach).floor(), complaints(middle + reach).ceil())
     }
 
     /// See [`crate::SubjectState::touch`].
@@ -185,11 +236,17 @@ impl Pulse {
         self.level.to_bits() ^ self.windows[1].seen.to_bits() ^ self.tail.touch()
     }
 
-    /// What this key knows that a young one may borrow: level per second, rhythm, days of evidence.
-    pub(crate) fn lesson(&self) -> (f32, Rhythm, f32) {
-        (self.level, self.rhythm, self.age_s / DAY_S)
+    /// What this key knows that a young one may borrow.
+    pub(crate) fn lesson(&self) -> Lesson {
+        Lesson {
+            level_per_s: self.level.max(1e-9),
+            rhythm: self.rhythm,
+            days: self.age_s / DAY_S,
+            calibration: Calibration { variance: self.variance, tail: self.tail.lesson() },
+        }
     }
 
+    /// Answers whether the row taught what is usual.
     #[allow(clippy::too_many_arguments)]
     fn learn(
         &mut self,
@@ -199,7 +256,7 @@ impl Pulse {
         surprise: f32,
         stretch: &Stretch,
         tuning: &Tuning,
-    ) {
+    ) -> bool {
         let observed = stretch.observed_s;
         let memory = tuning.spread_days * DAY_S;
         // The first spread, that of Poisson counts, is believed for hours: else a rise of a young key
@@ -213,7 +270,7 @@ impl Pulse {
         }
         self.age_s = (self.age_s + observed).min(tuning.spread_days.max(tuning.level_days) * DAY_S);
         if !stretch.learn || surprise > tuning.freeze_surprise {
-            return;
+            return false;
         }
         // Bounded by the window, not by the row: a tally's row may be a single second.
         let window = &self.windows[0];
@@ -221,7 +278,9 @@ impl Pulse {
         let bounded = if self.age_s > DAY_S / 4.0 { count * (bound / window.seen.max(bound)) } else { count };
         let memory = self.age_s.min(tuning.level_days * DAY_S).max(1.0);
         self.level += bounded / (factor * memory) - (observed / memory).min(1.0) * self.level;
-        self.rhythm.learn(bounded, self.level * observed, stretch.local_s, tuning);
+        let elapsed_s = observed + stretch.missing_s;
+        self.rhythm.learn(bounded, self.level * observed, elapsed_s, stretch.local_s, tuning);
+        true
     }
 
     pub(crate) fn words(&self, out: &mut crate::snapshot::Writer) {

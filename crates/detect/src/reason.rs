@@ -45,9 +45,9 @@ pub struct Reason {
     pub people: f32,
     /// Seconds the window covers.
     pub span_s: u32,
-    /// Lower end of what nine in ten such windows hold.
+    /// Lower end of the complaints that nine in ten such windows hold, counted as [`Reason::complaints`] are.
     pub usual_low: f32,
-    /// Upper end of it.
+    /// Upper end of them.
     pub usual_high: f32,
     /// Local hour of the week, 0 is Monday 00:00.
     pub hour_of_week: u8,

@@ -9,6 +9,8 @@ pub struct Rhythm {
     hours: [u8; 24],
     /// Factor of each day of the week on the same scale, from Monday.
     days: [u8; 7],
+    /// What a usual complaint weighs, in steps of 1/128: counts are told in complaints, levels are learned in weights.
+    gravity: u8,
     /// The hour being summed, hours since the detector's epoch; 0 before the first.
     hour: u32,
     /// Events in it.
@@ -19,7 +21,8 @@ pub struct Rhythm {
 
 impl Rhythm {
     /// A week without shape.
-    pub const FLAT: Self = Self { hours: [128; 24], days: [128; 7], hour: 0, seen: 0.0, flat: 0.0 };
+    pub const FLAT: Self =
+        Self { hours: [128; 24], days: [128; 7], gravity: 128, hour: 0, seen: 0.0, flat: 0.0 };
 
     /// A day with the given factors per local hour (1 is the mean); kept within 1/15 to 15.
     pub fn from_factors(factors: [f32; 24]) -> Self {
@@ -31,6 +34,16 @@ impl Rhythm {
     pub fn with_weekdays(self, factors: [f32; 7]) -> Self {
         let days = factors.map(|factor| day_step(step_of(factor).round()));
         Self { days, ..self }
+    }
+
+    /// The same week with complaints that usually weigh this much (1 is an ordinary one); kept below 2.
+    pub fn with_gravity(self, gravity: f32) -> Self {
+        Self { gravity: (gravity * GRAVITY_STEPS).round().clamp(1.0, 255.0) as u8, ..self }
+    }
+
+    /// What a usual complaint weighs.
+    pub fn gravity(&self) -> f32 {
+        f32::from(self.gravity) / GRAVITY_STEPS
     }
 
     /// The factors per weekday, from Monday.
@@ -54,15 +67,43 @@ impl Rhythm {
         (of(before) * (1.0 - into) + of(next) * into) * day
     }
 
-    /// Adds events and what a flat day would have had in the time that ends at `local_s`.
-    pub(crate) fn learn(&mut self, seen: f32, flat: f32, local_s: i64, tuning: &Tuning) {
+    /// Adds events and what a flat day would have had in the `elapsed_s` seconds that end at `local_s`.
+    pub(crate) fn learn(&mut self, seen: f32, flat: f32, elapsed_s: f32, local_s: i64, tuning: &Tuning) {
         let hour = local_s.div_euclid(3600) as u32;
+        let into_s = local_s.rem_euclid(3600) as f32;
+        if elapsed_s > into_s.max(3600.0) && hour > self.hour {
+            // Each hour of a long silence was silent; were it all the last one's, that one would look empty.
+            let flat_per_s = flat / elapsed_s;
+            let back_s = elapsed_s - into_s;
+            let whole = ((back_s / 3600.0) as u32).min(SILENT_HOURS_MAX);
+            self.flat += flat_per_s * (back_s % 3600.0);
+            for silent in hour - whole..hour {
+                self.finish(tuning);
+                (self.hour, self.flat) = (silent, flat_per_s * 3600.0);
+            }
+            self.finish(tuning);
+            self.hour = hour;
+            self.seen += seen;
+            self.flat += flat_per_s * into_s;
+            return;
+        }
         if hour != self.hour {
             self.finish(tuning);
             self.hour = hour;
         }
         self.seen += seen;
         self.flat += flat;
+    }
+
+    /// Adds complaints that weigh `weight` together, witnessed at `now_s`.
+    pub(crate) fn weigh(&mut self, complaints: f32, weight: f32, now_s: u32) {
+        if complaints <= 0.0 {
+            return;
+        }
+        let old = f32::from(self.gravity);
+        let trust = complaints / (complaints + GRAVITY_MEMORY);
+        let exact = old + trust * (weight / complaints * GRAVITY_STEPS - old);
+        self.gravity = (exact + dither(now_s, 0xc2b2_ae35)).floor().clamp(1.0, 255.0) as u8;
     }
 
     fn finish(&mut self, tuning: &Tuning) {
@@ -87,6 +128,7 @@ impl Rhythm {
     pub(crate) fn words(&self, out: &mut crate::snapshot::Writer) {
         out.bytes(&self.hours);
         out.bytes(&self.days);
+        out.u8(self.gravity);
         out.u32(self.hour);
         out.f32(self.seen);
         out.f32(self.flat);
@@ -96,6 +138,7 @@ impl Rhythm {
         Some(Self {
             hours: input.bytes()?,
             days: input.bytes()?,
+            gravity: input.u8().filter(|gravity| *gravity > 0)?,
             hour: input.u32()?,
             seen: input.f32()?,
             flat: input.f32()?,
@@ -103,10 +146,17 @@ impl Rhythm {
     }
 }
 
-/// A number in 0..1 by a hash of the hour. A step is rounded up as often as its fraction says: small
+/// A silence teaches each hour of the day at most once.
+const SILENT_HOURS_MAX: u32 = 24;
+/// Steps of a gravity to 1.
+const GRAVITY_STEPS: f32 = 128.0;
+/// Complaints in which what they usually weigh is learned.
+const GRAVITY_MEMORY: f32 = 50.0;
+
+/// A number in 0..1 by a hash of the time. A step is rounded up as often as its fraction says: small
 /// lessons add up over weeks instead of being lost, and a replay rounds the same way.
-fn dither(hour: u32, salt: u32) -> f32 {
-    (hour.wrapping_mul(salt) >> 8) as f32 / 16_777_216.0
+fn dither(time: u32, salt: u32) -> f32 {
+    (time.wrapping_mul(salt) >> 8) as f32 / 16_777_216.0
 }
 
 /// A weekday's place on the scale, within two octaves of the mean.

@@ -1,10 +1,10 @@
 //! Bursts in a plain series of counts: what `redress detect series` runs, one row at a time.
 
 use crate::{
+    context::Prior,
     news::{News, Told},
     policy::DetectPolicy,
-    pulse::{Pulse, Stretch},
-    rhythm::Rhythm,
+    pulse::{Load, Pulse, Stretch},
     tail::EPISODE_GAP_S,
     tuning::Tuning,
 };
@@ -83,9 +83,9 @@ impl Series {
         }
         let count = value.min(f64::from(COUNT_MAX)) as f32;
         let Some(mut pulse) = self.pulse else {
-            let trust_s = 1.0;
-            let level = count / self.step.seconds() as f32;
-            self.pulse = Some(Pulse::new(level, trust_s, Rhythm::FLAT, &self.tuning));
+            let level_per_s = count / self.step.seconds() as f32;
+            let prior = Prior { level_per_s, trust_s: 1.0, ..Prior::NONE };
+            self.pulse = Some(Pulse::new(&prior, &self.tuning));
             (self.last_s, self.started_s) = (at_s, at_s);
             return Ok(SeriesPoint::default());
         };
@@ -108,7 +108,7 @@ impl Series {
             learn: !self.is_hot(at_s),
         };
         let count = self.without_backlog(count, &pulse, at_s, observed_s, missing_s);
-        let beat = pulse.beat(count, &stretch, &self.tuning);
+        let beat = pulse.beat(Load::plain(count), &stretch, &self.tuning);
         self.pulse = Some(pulse);
         self.last_s = at_s;
         let told = self.news.tell(beat.surprise, at_s, &self.tuning);

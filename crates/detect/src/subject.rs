@@ -4,9 +4,8 @@ use crate::{
     context::Context,
     episode::{Episode, EpisodeSignal, Scene},
     policy::DetectPolicy,
-    pulse::{Beat, Pulse, Stretch},
+    pulse::{Beat, Lesson, Load, Pulse, Stretch},
     reason::{Branch, Reason, ReasonKind},
-    rhythm::Rhythm,
     series::NEW_USUAL_S,
     snapshot,
     tally::Tally,
@@ -47,7 +46,7 @@ const EPOCH_S: i64 = 946_684_800;
 /// The row that surprise is counted by, seconds.
 pub const ROW_S: f32 = 300.0;
 /// First byte of a snapshot.
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 
 /// Takes a tally into the subject's state and says what it means.
 ///
@@ -70,9 +69,9 @@ pub fn observe(
         return state.quiet_answer(ReasonKind::TooLate, context, policy);
     }
     let now_s = at_s.max(state.last_s);
-    let weight = state.window.add(tally, now_s, state.last_s);
+    let load = state.window.add(tally, now_s, state.last_s);
     let stretch = state.stretch(now_s, context);
-    let beat = state.pulse.beat(weight, &stretch, tuning);
+    let beat = state.pulse.beat(load, &stretch, tuning);
     state.last_s = now_s;
     state.judge(&beat, now_s, context, policy)
 }
@@ -90,7 +89,7 @@ pub fn tick(state: &mut SubjectState, now_s: i64, context: &Context, policy: &De
     }
     let stretch = state.stretch(now_s, context);
     let mut ahead = state.pulse;
-    let beat = ahead.beat(0.0, &stretch, tuning);
+    let beat = ahead.beat(Load::NONE, &stretch, tuning);
     state.judge(&beat, now_s, context, policy)
 }
 
@@ -154,13 +153,12 @@ impl SubjectState {
         read().ok_or(SnapshotError(bytes.len()))
     }
 
-    pub(crate) fn lesson(&self) -> (f32, Rhythm, f32) {
+    pub(crate) fn lesson(&self) -> Lesson {
         self.pulse.lesson()
     }
 
     fn begin(&mut self, at_s: u32, context: &Context, tuning: &Tuning) {
-        let prior = &context.prior;
-        self.pulse = Pulse::new(prior.level_per_s.max(1e-9), prior.trust_s.max(1.0), prior.rhythm, tuning);
+        self.pulse = Pulse::new(&context.prior, tuning);
         self.last_s = at_s;
     }
 

@@ -24,6 +24,15 @@ pub(crate) struct Tail {
     over_s: u32,
 }
 
+/// What a young key may borrow of a tail.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct TailLesson {
+    pub(crate) threshold: f32,
+    pub(crate) excess: f32,
+}
+
+/// The mean excess never falls below this share of the first one.
+const LEAST_EXCESS: f32 = 0.1;
 /// Rows above a level less than this apart are one episode.
 pub(crate) const EPISODE_GAP_S: u32 = 3600;
 
@@ -37,6 +46,20 @@ impl Tail {
             peak: -1.0,
             over_s: 0,
         }
+    }
+
+    /// The tail of a key nobody has seen beside others that have been. Own peaks weigh against it as against
+    /// the shipped one: by [`Tuning::tail_prior`] episodes.
+    pub(crate) fn from_lesson(lesson: TailLesson, tuning: &Tuning) -> Self {
+        Self {
+            threshold: lesson.threshold.max(tuning.tail_threshold_min),
+            excess: lesson.excess.max(tuning.tail_excess * LEAST_EXCESS),
+            ..Self::new(tuning)
+        }
+    }
+
+    pub(crate) fn lesson(&self) -> TailLesson {
+        TailLesson { threshold: self.threshold, excess: self.excess }
     }
 
     /// `-log10` of how often per row an episode with at least this score starts.
@@ -77,7 +100,7 @@ impl Tail {
         let bounded = self.peak.min(self.excess * tuning.tail_bound);
         let weight = 1.0 / (self.episodes + tuning.tail_prior).max(1.0);
         self.excess += weight.max(tuning.tail_weight_min) * (bounded - self.excess);
-        self.excess = self.excess.max(tuning.tail_excess * 0.1);
+        self.excess = self.excess.max(tuning.tail_excess * LEAST_EXCESS);
         self.peak = -1.0;
     }
 

@@ -1,6 +1,6 @@
 //! The last minutes of a subject in people's terms: how many complaints, from how many people.
 
-use crate::{sketch::DistinctSketch, snapshot, tally::Tally};
+use crate::{pulse::Load, sketch::DistinctSketch, snapshot, tally::Tally};
 
 /// Two neighbouring epochs of counts and authors, and the texts of the running one.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -18,13 +18,13 @@ const TEXTS_FULL: u32 = 24;
 const REPEAT_WEIGHT: f32 = 0.01;
 
 impl Window {
-    /// Adds a tally and answers its weight in complaints: severity, arousal and reach raise it,
-    /// repeated authors and copied texts lower it. `last_s` is the time of the tally before.
-    pub(crate) fn add(&mut self, tally: &Tally, now_s: u32, last_s: u32) -> f32 {
+    /// Adds a tally and answers its complaints, repeated authors and copied texts folded, and what they
+    /// weigh: severity, arousal and reach raise it. `last_s` is the time of the tally before.
+    pub(crate) fn add(&mut self, tally: &Tally, now_s: u32, last_s: u32) -> Load {
         self.roll(now_s, last_s);
         let complaints = tally.complaints_milli as f32 / 1000.0;
         if tally.posts == 0 {
-            return 0.0;
+            return Load::NONE;
         }
         let posts = tally.posts as f32;
         let mut known = self.people[0];
@@ -36,8 +36,9 @@ impl Window {
         let fold = REPEAT_WEIGHT + (1.0 - REPEAT_WEIGHT) * if saturated(tally, posts) { 1.0 } else { fresh };
         self.people[0].merge(tally.authors);
         self.texts.merge(tally.texts);
-        self.counts[0] += complaints * fold;
-        complaints * fold * gravity(tally, complaints, posts)
+        let complaints_folded = complaints * fold;
+        self.counts[0] += complaints_folded;
+        Load { complaints: complaints_folded, weight: complaints_folded * gravity(tally, complaints, posts) }
     }
 
     fn roll(&mut self, now_s: u32, last_s: u32) {

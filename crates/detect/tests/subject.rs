@@ -350,3 +350,31 @@ fn quiet_weekends_are_learned_from_many_complaints_and_not_from_few() {
     assert!(saturday < 0.85 * friday && sunday < 0.85 * friday, "{friday} {saturday} {sunday}");
     assert!(week(1.0 / 21_600.0).iter().all(|day| (0.8..1.25).contains(day)));
 }
+
+#[test]
+fn silent_nights_are_learned_as_nights_and_not_as_an_empty_first_hour() {
+    let mut state = SubjectState::new();
+    // Midnight.
+    let start_s = 1_700_006_400;
+    for tally in crowd(&background(
+        1,
+        1.0 / 100.0,
+        start_s,
+        20 * DAY_S,
+        &Rhythmic { day: 0.0, ..Rhythmic::default() },
+        &[],
+    )) {
+        if (8..20).contains(&(tally.at_s.rem_euclid(DAY_S) / 3600)) {
+            observe(&mut state, &tally, &Context::default(), &DetectPolicy::default());
+        }
+    }
+    let hours = Prior::pool([&state]).rhythm.factors();
+    let of = |hours: &[f32]| hours.iter().sum::<f32>() / hours.len() as f32;
+    let (night, first, day) = (
+        of(&hours[21..].iter().chain(&hours[..7]).copied().collect::<Vec<_>>()),
+        hours[8],
+        of(&hours[9..20]),
+    );
+    assert!(night < 0.5 * day, "{hours:?}");
+    assert!((0.6..1.5).contains(&(first / day)), "{hours:?}");
+}

@@ -76,6 +76,27 @@ fn a_thread_that_took_off_is_told_from_one_that_died() {
 }
 
 #[test]
+fn the_time_left_counts_the_authors_followers_once_and_those_of_each_reaction() {
+    let mut thread = ThreadState::new(0, 100_000);
+    (1..=400).for_each(|i| thread.reaction(i * 9, 300));
+    let forecast = shipped().forecast(&thread, 3600);
+    assert!((thread.reach() - 220_000.0).abs() < 100.0, "{}", thread.reach());
+    // A hundred more reactions bring thirty thousand more people.
+    let left_s = forecast.answer_within_s(250_000.0).unwrap();
+    assert!((forecast.expected_at(left_s) - 500.0).abs() < 5.0, "{}", forecast.expected_at(left_s));
+    assert_eq!(forecast.answer_within_s(220_000.0 - 100.0), Some(0.0));
+    assert_eq!(forecast.answer_within_s(1e9), None);
+    let times: Vec<f32> =
+        (0..20).map_while(|k| forecast.answer_within_s(220_000.0 + k as f32 * 1e4)).collect();
+    assert!(times.len() > 5 && times.is_sorted(), "{times:?}");
+    // Where no followers are told, a hundred each are assumed.
+    let mut unknown = ThreadState::new(0, 0);
+    (1..=400).for_each(|i| unknown.reaction(i * 9, 0));
+    let left_s = shipped().forecast(&unknown, 3600).answer_within_s(45_000.0);
+    assert!(left_s.is_some_and(|left_s| left_s > 0.0), "{left_s:?}");
+}
+
+#[test]
 fn damaged_models_are_refused() {
     let bytes = shipped().to_bytes();
     assert_eq!(CascadeModel::from_bytes(b"something else"), Err(ModelError::NotAModel));

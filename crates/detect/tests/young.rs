@@ -108,3 +108,53 @@ fn a_subject_first_seen_at_the_rise_is_told_by_what_its_brand_is_used_to() {
     let usual = Story { prior: busy, ..story };
     assert!((0..20).all(|seed| opened_after(&usual, seed).is_none()), "fifty are usual there");
 }
+
+/// Episodes of subjects that are calm in their first two days, as bursty ones are.
+fn opened_in_calm(prior: Prior) -> usize {
+    (100..140)
+        .map(|seed| {
+            let mut state = SubjectState::new();
+            let context = Context { prior, ..Context::default() };
+            tallies(seed, 2)
+                .iter()
+                .filter(|tally| {
+                    let found = observe(&mut state, tally, &context, &DetectPolicy::default());
+                    matches!(found.episode, Some(EpisodeSignal::Opened | EpisodeSignal::Flapping))
+                })
+                .count()
+        })
+        .sum()
+}
+
+/// Days of a subject whose pace wanders widely within the hour.
+fn tallies(seed: u64, days: i64) -> Vec<Tally> {
+    let bursty = Rhythmic { day: 0.3, weekend: 1.0, wander: 1.2, wander_s: 1800.0 };
+    let mut random = generator(seed, 11);
+    let of = |at_s: i64| {
+        let mut tally = Tally::at(at_s);
+        let (author, text) = (random.next_u64(), random.next_u64());
+        tally.add(Post { complaint: 0.9, severity: 1.0, arousal: 0.3, followers: 50, author, text });
+        tally
+    };
+    background(seed, 1.0 / 40.0, START_S, days * DAY_S, &bursty, &[]).into_iter().map(of).collect()
+}
+
+#[test]
+fn what_is_calm_for_a_bursty_brand_is_calm_for_a_young_subject_of_it() {
+    let olds: Vec<SubjectState> = (0..6)
+        .map(|seed| {
+            let mut state = SubjectState::new();
+            for tally in tallies(seed, 15) {
+                observe(&mut state, &tally, &Context::default(), &DetectPolicy::default());
+            }
+            state
+        })
+        .collect();
+    let brand = Prior::pool(&olds);
+    let (with, without) = (opened_in_calm(brand), opened_in_calm(Prior { calibration: None, ..brand }));
+    // Eighty subject days at 0.1 a day are eight.
+    assert!(
+        with <= 24 && 2 * with <= without,
+        "{with} episodes with the brand's calibration, {without} without"
+    );
+}

@@ -158,6 +158,29 @@ fn a_topic_first_heard_at_its_rise_is_judged_by_what_its_brand_is_used_to() {
 }
 
 #[test]
+fn a_new_brand_borrows_the_hours_of_the_others_and_believes_their_size_for_an_hour() {
+    let mut rng = StdRng::seed_from_u64(1);
+    let mut posts = Vec::new();
+    for day in 0..8 {
+        let (opens, shuts) = (day * DAY + 8 * HOUR, day * DAY + 20 * HOUR);
+        posts.extend(by_chance(&mut rng, &format!("{day}-"), 60.0, opens, shuts, &said("", at(0))));
+        let like = said("", at(0));
+        posts.extend(by_chance(&mut rng, &format!("{day}-late-"), 5.0, day * DAY, opens, &like));
+        posts.extend(by_chance(&mut rng, &format!("{day}-early-"), 5.0, shuts, (day + 1) * DAY, &like));
+    }
+    posts.sort_by_key(|post| post.at);
+    let mut detectors = Detectors::default();
+    for tally in folded(posts) {
+        detectors.take(&tally, &shipped()).unwrap();
+    }
+    let (old, new) = (detectors.prior("acme"), detectors.prior("unheard"));
+    let hours = new.rhythm.factors();
+    assert!(hours[14] > 2.0 * hours[3], "{hours:?}");
+    assert_eq!((new.rhythm, new.calibration), (old.rhythm, old.calibration));
+    assert!(new.calibration.is_some() && new.trust_s <= 3_600.0 && old.trust_s > 3_600.0);
+}
+
+#[test]
 fn one_loud_person_is_no_rise() {
     let rise = Rise { per_hour: 6.0, days: 1.0, count: 60, people: 2 };
     assert!((0..4).all(|seed| rise.opened(seed).is_none()));

@@ -114,6 +114,35 @@ pub fn shipping(tideh: &[Thread], parts: &str) -> Vec<Thread> {
             out.push(thread);
         }
     }
+    // Any thread may end at once: it is answered, taken down, or something else is talked of.
+    let ended = if parts.contains('e') { 3u64 } else { 0 };
+    for copy in 10..10 + ended {
+        for (index, thread) in tideh.iter().enumerate() {
+            let draw = |i: u64| unit((index as u64) << 40 | copy << 32 | i);
+            let (share, known) = ([0.1, 0.02, 0.005][(copy % 3) as usize], copy % 2 == 0);
+            // From twenty minutes to two days, alike on a logarithmic scale.
+            let end_s = (1200.0 * 144f64.powf(draw(u64::from(u32::MAX)))) as u32;
+            let kept =
+                thread.reactions.iter().enumerate().filter(|(i, r)| r.0 <= end_s && draw(*i as u64) < share);
+            out.push(Thread {
+                root_followers: thread.root_followers,
+                reactions: kept.map(|(_, r)| (r.0, if known { r.1 } else { 0 })).collect(),
+                weight: 0.3,
+            });
+        }
+    }
+    // Most posts are heard by hardly anybody: without them a post nobody answers would be promised an answer.
+    let quiet = if parts.contains('q') { 150 } else { 0 };
+    for seed in 1000..1000 + quiet {
+        let mut params = ThreadParams::drawn(seed);
+        params.infectiousness /= 25.0;
+        let mut thread = Thread::simulated(seed, &params);
+        thread.weight = 0.05;
+        if seed % 2 == 0 {
+            thread.reactions.iter_mut().for_each(|r| r.1 = 0);
+        }
+        out.push(thread);
+    }
     out
 }
 
@@ -205,6 +234,13 @@ pub fn print(name: &str, checks: &[Vec<[f64; 5]>]) {
     }
 }
 
+/// Puts the threads into another order, so that others are left out together; 0 leaves them as they are.
+pub fn deal(threads: &mut [Thread], deal: usize) {
+    if deal > 0 {
+        threads.sort_by_key(|thread| (thread.reactions.len() * (deal * 7919 + 13)) % 10_007);
+    }
+}
+
 /// Cross-validated predictions: threads are dealt to folds, and each fold is forecast by a model of the others.
 pub fn crossed(
     threads: &[Thread],
@@ -212,7 +248,19 @@ pub fn crossed(
     fit: impl Fn(&[Thread]) -> CascadeModel + Sync,
     least: u32,
 ) -> (Vec<Vec<[f64; 5]>>, Vec<f64>) {
-    let models: Vec<CascadeModel> = std::thread::scope(|scope| {
+    let models = models_of_others(threads, folds, fit);
+    let test = threads.iter().enumerate().map(|(i, t)| (t, &models[i % folds]));
+    print_underway("underway", test.clone());
+    (predict(test.clone(), least), viral(test))
+}
+
+/// For each fold a model of the threads outside it.
+fn models_of_others(
+    threads: &[Thread],
+    folds: usize,
+    fit: impl Fn(&[Thread]) -> CascadeModel + Sync,
+) -> Vec<CascadeModel> {
+    std::thread::scope(|scope| {
         let jobs: Vec<_> = (0..folds)
             .map(|fold| {
                 let fit = &fit;
@@ -228,10 +276,37 @@ pub fn crossed(
             })
             .collect();
         jobs.into_iter().map(|job| job.join().unwrap()).collect()
-    });
-    let test = threads.iter().enumerate().map(|(i, t)| (t, &models[i % folds]));
-    let viral = viral(threads.iter().enumerate().map(|(i, t)| (t, &models[i % folds])));
-    (predict(test, least), viral)
+    })
+}
+
+/// Prints how far from the truth what is expected at a later time is, over threads and models that have not seen
+/// them: from each age the size at a later one, median absolute error and median of expected over real.
+pub fn print_underway<'a>(name: &str, test: impl Iterator<Item = (&'a Thread, &'a CascadeModel)> + Clone) {
+    for (from_s, until_s) in
+        [(600, 3600), (600, 21_600), (3600, 10_800), (3600, 43_200), (10_800, 21_600), (21_600, 86_400)]
+    {
+        let mut ratios: Vec<f64> = test
+            .clone()
+            .filter_map(|(thread, model)| {
+                let state = state_at(thread, from_s);
+                let expected =
+                    model.forecast(&state, i64::from(from_s)).expected_at((until_s - from_s) as f32);
+                let real = thread.reactions.partition_point(|r| r.0 <= until_s) as f64;
+                (state.seen() >= 5).then(|| f64::from(expected) / real)
+            })
+            .collect();
+        let median = |values: &mut Vec<f64>| {
+            values.sort_by(f64::total_cmp);
+            values[values.len() / 2]
+        };
+        let lean = median(&mut ratios);
+        let mut errors: Vec<f64> = ratios.iter().map(|ratio| (ratio - 1.0).abs()).collect();
+        println!(
+            "{name} from {from_s} s, expected at {until_s} s: n {} median error {:.1} %, median of expected over real {lean:.2}",
+            errors.len(),
+            100.0 * median(&mut errors)
+        );
+    }
 }
 
 /// Recall of threads that reach 500 with 5 % of the others flagged by 10, by 30 and by 60 minutes, and over all checks; then the median age of those alarms in minutes and their median lead in hours.

@@ -1,6 +1,6 @@
 //! Measures the detector on the development data beside the checkout; prints the tables of `docs/detection.md`.
 //!
-//! `cargo run --release -p detect --example evaluate -- [series|misses|quick KNOB=VALUE,..|simulated KNOB=VALUE,..|sweep|loo STEPS SEED|large TIMES|search N SEED KNOB=VALUE..|cascades|twitter PARTS|weibo|transfer PARTS|ship|delays|speed MILLIONS]`; without the data it says so and ends.
+//! `cargo run --release -p detect --example evaluate -- [series|misses|quick KNOB=VALUE,..|simulated KNOB=VALUE,..|sweep|loo STEPS SEED|large TIMES|search N SEED KNOB=VALUE..|cascades|twitter PARTS DEALS|weibo|transfer PARTS|ship|delays|speed MILLIONS]`; without the data it says so and ends.
 #![allow(
     missing_docs,
     unreachable_pub,
@@ -99,8 +99,7 @@ fn main() {
             let tideh = cascades::tideh(&data.join("tideh"));
             for rotate in 0..args.get(1).and_then(|a| a.parse().ok()).unwrap_or(1usize) {
                 let mut t = tideh.clone();
-                // Other folds each time.
-                t.sort_by_key(|t| (t.reactions.len() * (rotate * 7919 + 13)) % 10_007);
+                cascades::deal(&mut t, rotate);
                 cascades::print(
                     "large",
                     &cascades::crossed(&t, 10, |t| detect::thread::CascadeModel::fit(t).unwrap(), 0).0,
@@ -108,12 +107,17 @@ fn main() {
             }
         }
         "twitter" => {
-            let tideh = cascades::tideh(&data.join("tideh"));
-            for parts in args.iter().skip(1) {
-                let fit = |t: &[detect::thread::Thread]| {
-                    detect::thread::CascadeModel::fit_apart(&cascades::shipping(t, parts), t).unwrap()
-                };
-                cascades::print(&format!("Twitter {parts}"), &cascades::crossed(&tideh, 25, fit, 0).0);
+            let parts = args.get(1).map_or("csqe", String::as_str);
+            let fit = |t: &[detect::thread::Thread]| {
+                detect::thread::CascadeModel::fit_apart(&cascades::shipping(t, parts), t).unwrap()
+            };
+            for deal in 0..args.get(2).and_then(|n| n.parse().ok()).unwrap_or(1) {
+                let mut threads = cascades::tideh(&data.join("tideh"));
+                cascades::deal(&mut threads, deal);
+                cascades::print(
+                    &format!("Twitter {parts} {deal}"),
+                    &cascades::crossed(&threads, 25, fit, 0).0,
+                );
             }
         }
         "weibo" => {
@@ -140,7 +144,7 @@ fn main() {
         }
         "ship" => {
             let large = cascades::tideh(&data.join("tideh"));
-            let threads = cascades::shipping(&large, "cs");
+            let threads = cascades::shipping(&large, "csqe");
             let bytes = detect::thread::CascadeModel::fit_apart(&threads, &large).unwrap().to_bytes();
             std::fs::write(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src/thread/shipped.bin"), &bytes)
                 .unwrap();
@@ -275,6 +279,34 @@ fn report(nab: &[Labelled], events: &[Labelled], tuning: &Tuning, verbose: bool)
         })
         .collect();
     println!("events at .1/.25/.5/1/2: {}", line.join("  "));
+    if verbose {
+        // Dated events are not all that happens to an account, so more than nominal is no fault.
+        for u in [2.5f32, 3.0] {
+            let nominal = 288.0 * 10f64.powf(-f64::from(u));
+            let mut ratios: Vec<f64> = events
+                .iter()
+                .zip(&surprises)
+                .filter(|(one, _)| one.rows.len() > 20 * 288)
+                .map(|(one, surprise)| {
+                    let mut o = Outcome::default();
+                    nab::tally(one, surprise, u, &mut o);
+                    o.rate() / nominal
+                })
+                .collect();
+            ratios.sort_by(f64::total_cmp);
+            let at = |share: f64| ratios[((ratios.len() - 1) as f64 * share) as usize];
+            println!(
+                "  accounts of 20 days and more ({}): realised/nominal at {nominal:.3}/day: {:.2}, tenth {:.2}, median {:.2}, tenth {:.2}, {:.2}; within 3: {:.2}",
+                ratios.len(),
+                at(0.0),
+                at(0.1),
+                at(0.5),
+                at(0.9),
+                at(1.0),
+                ratios.iter().filter(|r| (1.0 / 3.0..=3.0).contains(*r)).count() as f64 / ratios.len() as f64
+            );
+        }
+    }
     let ladder: Vec<f64> = (0..12).map(|k| 0.1 * 1.3f64.powi(k)).collect();
     println!(
         "  mean over rates .1 to 1.8: {:.4}",
@@ -288,7 +320,7 @@ fn forecasts(data: &std::path::Path) {
     println!("{} Twitter, {} Weibo threads", tideh.len(), ced.len());
     cascades::baselines(&tideh);
     let fit =
-        |t: &[detect::thread::Thread]| CascadeModel::fit_apart(&cascades::shipping(t, "cs"), t).unwrap();
+        |t: &[detect::thread::Thread]| CascadeModel::fit_apart(&cascades::shipping(t, "csqe"), t).unwrap();
     let (rows, _) = cascades::crossed(&tideh, 10, fit, 0);
     cascades::print("Twitter, crossed", &rows);
     let shipped = fit(&tideh);

@@ -91,9 +91,16 @@ impl ThreadState {
         self.start_s
     }
 
-    /// People who had the chance to see it: followers of the author and of everyone who reacted.
+    /// People who had the chance to see it: followers of the author and of everyone who reacted. Where none are
+    /// told, a hundred each.
     pub fn reach(&self) -> f32 {
-        self.root_reach + self.followers
+        let root = if self.root_reach > 0.0 { self.root_reach } else { FOLLOWERS_UNKNOWN };
+        root + self.count as f32 * self.reach_each()
+    }
+
+    /// How many more people everyone who reacts brings, on average.
+    pub(crate) fn reach_each(&self) -> f32 {
+        if self.followers > 0.0 { self.followers / self.count.max(1) as f32 } else { FOLLOWERS_UNKNOWN }
     }
 
     /// Age at `now_s`, seconds, never before the latest reaction.

@@ -11,9 +11,7 @@ mod times;
 /// `redress detect ...`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Detect {
-    /// Find bursts in a series of counts, row by row
     Series(series::Args),
-    /// Forecast how far a thread will spread
     Cascade(cascade::Args),
 }
 

@@ -7,11 +7,15 @@ use detect::{DetectPolicy, Series, SeriesPoint};
 use super::{hand_over, times};
 use crate::lines::{Input, Line, Refusals};
 
-/// Find bursts in a series of counts.
+/// Find bursts in a series of counts, row by row
 ///
-/// Reads CSV `timestamp,value` in time order and writes `timestamp,value,surprise,alarm`.
+/// Reads CSV `timestamp,value` in time order and writes `timestamp,value,surprise,alarm`, each row before the next
+/// is read and in constant memory. Times are RFC 3339, `YYYY-MM-DD HH:MM:SS` (UTC) or unix seconds; the step between
+/// rows is inferred.
+///
 /// `surprise` u says that on calm data episodes at least that surprising start 10^-u times per row;
 /// it is lower by one where a rise goes on for hours without growing.
+///
 /// `alarm` is 1 on the row where an episode opens, or an open one rises anew to a hundred times as rare.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
@@ -68,7 +72,11 @@ fn answer(series: &mut Series, line: &[u8]) -> Result<SeriesPoint, String> {
         line.iter().position(|b| *b == b',').ok_or("expected timestamp,value but there is no comma")?;
     let (time, value) = (field(&line[..comma]), field(&line[comma + 1..]));
     let at_s = times::parse(time).ok_or_else(|| {
-        format!("timestamp {:?} is no RFC 3339 time, YYYY-MM-DD HH:MM:SS or unix seconds", shown(time))
+        let beyond = if times::is_milliseconds(time) { " (milliseconds?)" } else { "" };
+        format!(
+            "timestamp {:?} is no RFC 3339 time, YYYY-MM-DD HH:MM:SS or unix seconds{beyond}",
+            shown(time)
+        )
     })?;
     let count = count(value).ok_or_else(|| format!("value {:?} is no number", shown(value)))?;
     series.row(at_s, count).map_err(|error| error.to_string())
@@ -160,6 +168,7 @@ mod tests {
             ("2015-02-26 21:47:53,", "\"\" is no number"),
             ("2015-02-26 21:47:53,1,2", "\"1,2\" is no number"),
             ("yesterday,1", "\"yesterday\" is no RFC 3339"),
+            ("1424986973000,1", "unix seconds (milliseconds?)"),
             ("nothing", "no comma"),
         ] {
             let error = answer(&mut series, line.as_bytes()).unwrap_err();

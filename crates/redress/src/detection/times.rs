@@ -14,14 +14,25 @@ fn unix(text: &[u8]) -> Option<i64> {
     };
     let whole = digits.iter().position(|b| *b == b'.').unwrap_or(digits.len());
     let fraction = digits.get(whole + 1..).unwrap_or_default();
-    // Fifteen digits are beyond any calendar, and never overflow.
+    // Fifteen digits never overflow.
     if whole == 0 || whole > 15 || !fraction.iter().all(u8::is_ascii_digit) {
         return None;
     }
     let value = number(&digits[..whole])?;
     // Rounded towards the past, so that order is kept around 1970.
     let part = i64::from(negative && fraction.iter().any(|b| *b != b'0'));
-    Some(if negative { -value - part } else { value })
+    let at_s = if negative { -value - part } else { value };
+    (FIRST_S..=LAST_S).contains(&at_s).then_some(at_s)
+}
+
+/// 0001-01-01T00:00:00Z and 9999-12-31T23:59:59Z.
+const FIRST_S: i64 = -62_135_596_800;
+const LAST_S: i64 = 253_402_300_799;
+
+/// Whether a number that is no time would be one if it were milliseconds: a common mistake, worth naming.
+pub(crate) fn is_milliseconds(text: &[u8]) -> bool {
+    (12..=15).contains(&text.len())
+        && number(text).is_some_and(|value| value > LAST_S && value / 1000 <= LAST_S)
 }
 
 fn calendar(text: &[u8]) -> Option<i64> {
@@ -104,6 +115,8 @@ mod tests {
             assert_eq!(parse(text.as_bytes()), Some(1_424_986_973), "{text}");
         }
         assert_eq!(parse(b"1970-01-01 00:00:00"), Some(0));
+        assert_eq!(parse(b"9999-12-31 23:59:59"), parse(b"253402300799"));
+        assert_eq!(parse(b"0001-01-01 00:00:00"), parse(b"-62135596800"));
         assert_eq!(parse(b"-0.5"), Some(-1));
         assert_eq!(parse(b"2016-12-31T23:59:60Z"), parse(b"2016-12-31T23:59:59Z"));
         assert_eq!(parse(b"2024-02-29 00:00:00"), Some(1_709_164_800));
@@ -125,6 +138,9 @@ mod tests {
             "12a",
             "1.2.3",
             "9999999999999999",
+            "1424986973000",
+            "253402300800",
+            "-62135596801",
             "2015-01-01T00:00:0\u{e9}Z",
             "\u{2212}5",
         ] {

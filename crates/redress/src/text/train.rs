@@ -44,7 +44,7 @@ pub(crate) enum TrainTask {
 Examples:
   redress train --task topic --train mine.jsonl --dev mine-dev.jsonl --out topics.rdm
   redress train --task sentiment --train a.jsonl.gz,b.jsonl.gz --out sentiment.rdm
-  redress train --task cascade --train threads/ --out threads.json
+  redress train --task cascade --train threads/ --out threads.model
   redress train --recipe crates/nlp/training/recipe.json --data ../shared/data/text --out shipped.rdm
 
 Lines are objects with \"text\" and the label of the task; lines without the label are passed over.

@@ -19,7 +19,7 @@ fn posts(times: f64) -> Vec<(i64, Post)> {
         .enumerate()
         .map(|(i, at_s)| {
             let i = i as u64;
-            let author = if at_s >= ONSET_S && i % 6 == 0 { 7 + i % 12 / 6 } else { 1000 + i };
+            let author = if at_s >= ONSET_S && i.is_multiple_of(6) { 7 + i % 12 / 6 } else { 1000 + i };
             let post = Post { complaint: 0.9, severity: 1.0, arousal: 0.3, followers: 100, author, text: i };
             (at_s, post)
         })

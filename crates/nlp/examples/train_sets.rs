@@ -220,7 +220,7 @@ fn measure(set: &Set, lines: &[Line]) -> Result<()> {
             .map(|line| Labelled { text: line.text.clone(), class: names[line.label.as_str()] })
             .collect();
         let (dev, train): (Vec<Labelled>, Vec<Labelled>) =
-            labelled.into_iter().partition(|line| user::key(&line.text) / FOLDS % 10 == 0);
+            labelled.into_iter().partition(|line| (user::key(&line.text) / FOLDS).is_multiple_of(10));
         let trained = user::learn(set.task, &classes, &train, &dev, base, 7, &mut |_, _| {});
         eprintln!("{} fold {fold}: {}", set.name, trained.chosen);
         let model = Model::shipped().overlay(trained.model);

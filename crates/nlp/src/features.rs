@@ -19,6 +19,8 @@ pub struct Spec {
     pub by_language: bool,
     /// In scripts without spaces, stretches reach over the punctuation between runs and to the ends of the text.
     pub over_marks: bool,
+    /// What the letters of mentioned accounts weigh beside words and stretches, in tenths (at most 15); 0: not read.
+    pub names: u8,
 }
 
 impl Spec {
@@ -31,6 +33,7 @@ impl Spec {
         once: false,
         by_language: false,
         over_marks: false,
+        names: 0,
     };
     /// What models trained by users read: more stretches, because small sets need them.
     pub const USER: Spec = Spec {
@@ -41,6 +44,7 @@ impl Spec {
         once: true,
         by_language: false,
         over_marks: true,
+        names: 10,
     };
 }
 
@@ -52,24 +56,46 @@ impl Spec {
     }
 }
 
-/// The hashes of one text in two blocks, which are averaged apart.
+/// The hashes of one text in three blocks, which are averaged apart.
 #[derive(Debug, Default, Clone)]
 pub struct Features {
     /// Words, pairs, marks, emoji, traits of the whole text.
     pub words: Vec<u32>,
     /// Stretches of characters.
     pub chars: Vec<u32>,
+    /// Stretches of the names of mentioned accounts.
+    pub names: Vec<u32>,
+}
+
+impl Features {
+    /// The blocks that a table of this spec reads, each with what its sum is divided by.
+    #[inline]
+    pub fn blocks(&self, spec: Spec) -> [(&[u32], f32); 3] {
+        let norm = |block: &[u32]| (block.len().max(1) as f32).sqrt();
+        let names: &[u32] = if spec.names == 0 { &[] } else { &self.names };
+        [
+            (&self.words, norm(&self.words)),
+            (&self.chars, norm(&self.chars)),
+            (names, norm(names) * 10.0 / f32::from(spec.names.max(1))),
+        ]
+    }
 }
 
 const PAIR: u64 = 0x8f1b_bcdc_bfa5_3e0b;
 const SKIP: u64 = 0x5be0_cd19_137e_2179;
 const TRAIT: u64 = 0xa54f_f53a_5f1d_36f1;
 const WORD: u32 = 0x6a09_e667;
+/// Sets the stretches of names apart from those of words.
+const NAME: u32 = 0xbb67_ae85;
+
+/// The stretches of names are as long as those of words in the shipped model.
+const NAME_LENGTH: usize = 4;
 
 /// Collects the features of a prepared text.
 pub fn collect(prepared: &Prepared, spec: Spec, out: &mut Features) {
     out.words.clear();
     out.chars.clear();
+    out.names.clear();
     let language = if spec.by_language { prepared.salt } else { 0 };
     let mut line = Line::default();
     for token in &prepared.tokens {
@@ -80,6 +106,13 @@ pub fn collect(prepared: &Prepared, spec: Spec, out: &mut Features) {
                 out.chars.extend(prepared.stretches(start, end, length));
             }
             line = Line::default();
+            continue;
+        }
+        if token.kind == Kind::Name {
+            if spec.names > 0 {
+                let letters = prepared.stretches(start - 1, end + 1, NAME_LENGTH);
+                out.names.extend(letters.map(|hash| hash ^ NAME));
+            }
             continue;
         }
         let salt = if token.kind == Kind::Word { language } else { 0 };
@@ -96,7 +129,7 @@ pub fn collect(prepared: &Prepared, spec: Spec, out: &mut Features) {
     }
     out.words.extend(trait_hashes(prepared));
     if spec.once {
-        for block in [&mut out.words, &mut out.chars] {
+        for block in [&mut out.words, &mut out.chars, &mut out.names] {
             block.sort_unstable();
             block.dedup();
         }
@@ -131,6 +164,8 @@ pub enum Block {
     Words,
     /// Stretches of characters.
     Chars,
+    /// Stretches of the names of mentioned accounts.
+    Names,
 }
 
 /// Visits every feature with the stretch of folded characters it comes from (empty for traits of the whole text).
@@ -140,9 +175,10 @@ pub fn walk(prepared: &Prepared, spec: Spec, mut visit: impl FnMut(Block, u32, u
     let mut line = Line::default();
     for token in &prepared.tokens {
         let (start, end) = (token.start as usize, token.end as usize);
+        let block = if token.kind == Kind::Name { Block::Names } else { Block::Chars };
         let mut stretches = |from: usize, to: usize, length: usize, salt: u32| {
             for (at, hash) in (from..).zip(prepared.stretches(from, to, length)) {
-                visit(Block::Chars, hash ^ salt, at as u32, (at + length) as u32);
+                visit(block, hash ^ salt, at as u32, (at + length) as u32);
             }
         };
         if token.kind == Kind::Dense {
@@ -151,6 +187,12 @@ pub fn walk(prepared: &Prepared, spec: Spec, mut visit: impl FnMut(Block, u32, u
                 stretches(start, end, length, 0);
             }
             line = Line::default();
+            continue;
+        }
+        if token.kind == Kind::Name {
+            if spec.names > 0 {
+                stretches(start - 1, end + 1, NAME_LENGTH, NAME);
+            }
             continue;
         }
         let salt = if token.kind == Kind::Word { language } else { 0 };
@@ -187,7 +229,7 @@ fn trait_hashes(prepared: &Prepared) -> [u32; 4] {
 /// What the text as a whole looks like, in a few steps each.
 fn traits(prepared: &Prepared) -> [u32; 4] {
     let counts = &prepared.counts;
-    let tokens = prepared.tokens.len() as u32;
+    let tokens = prepared.tokens.iter().filter(|token| token.kind != Kind::Name).count() as u32;
     let step = |n: u32| 32 - n.leading_zeros();
     [
         step(tokens).min(8),
@@ -249,14 +291,39 @@ mod tests {
                 prepared.read(text);
                 let mut collected = Features::default();
                 collect(&prepared, spec, &mut collected);
-                let (mut words, mut chars) = (Vec::new(), Vec::new());
+                let mut walked = Features::default();
                 walk(&prepared, spec, |block, hash, from, to| {
                     assert!(from <= to && to as usize <= prepared.len());
-                    if block == Block::Words { words.push(hash) } else { chars.push(hash) }
+                    match block {
+                        Block::Words => walked.words.push(hash),
+                        Block::Chars => walked.chars.push(hash),
+                        Block::Names => walked.names.push(hash),
+                    }
                 });
-                assert_eq!((words, chars), (collected.words, collected.chars), "{text}");
+                let blocks = |f: Features| (f.words, f.chars, f.names);
+                assert_eq!(blocks(walked), blocks(collected), "{text}");
             }
         }
+    }
+
+    #[test]
+    fn names_of_accounts_are_features_only_where_asked() {
+        let collected = |text: &str, names: u8| {
+            let mut prepared = Prepared::default();
+            prepared.read(text);
+            let mut out = Features::default();
+            collect(&prepared, Spec { names, ..Spec::SHIPPED }, &mut out);
+            out
+        };
+        let (acme, other) = (collected("@AcmeCare where is it", 5), collected("@bob_7 where is it", 5));
+        assert_eq!(
+            (acme.words, acme.chars),
+            (other.words, other.chars),
+            "apart from the name they are alike"
+        );
+        assert_eq!((acme.names.len(), other.names.len()), (7, 4));
+        assert!(collected("@AcmeCare where is it", 0).names.is_empty());
+        assert!(collected("@user where is it", 5).names.is_empty(), "no name, but what stands for one");
     }
 
     #[test]

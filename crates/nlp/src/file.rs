@@ -15,6 +15,7 @@ const CLASSES_MAX: usize = 4096;
 const NAME_BYTES_MAX: usize = 256;
 /// The flag of a part with a twin; files without one look as they always did.
 const TWIN: u8 = 8;
+const NAMES: u8 = 16;
 
 /// Why bytes are not a model.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -54,7 +55,8 @@ pub fn write(parts: &[Part]) -> Vec<u8> {
             u8::from(spec.once)
                 + 2 * u8::from(spec.by_language)
                 + 4 * u8::from(spec.over_marks)
-                + TWIN * u8::from(part.twin.is_some()),
+                + TWIN * u8::from(part.twin.is_some())
+                + NAMES * spec.names.min(15),
             part.bits as u8,
         ]);
         out.extend((part.width as u16).to_le_bytes());
@@ -160,6 +162,7 @@ fn part(from: &mut Cursor<'_>) -> Result<Part, ModelError> {
             once: flags & 1 != 0,
             by_language: flags & 2 != 0,
             over_marks: flags & 4 != 0,
+            names: flags / NAMES,
         },
         bits,
         width,

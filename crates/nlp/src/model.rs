@@ -177,6 +177,12 @@ impl Model {
             .collect()
     }
 
+    /// The spec of the part that reads the same features, and names too: so that they are collected once.
+    fn with_names(&self, spec: Spec) -> Spec {
+        let alike = |part: &&Part| (Spec { names: spec.names, ..part.spec }) == spec;
+        self.parts.iter().filter(alike).map(|part| part.spec).max_by_key(|spec| spec.names).unwrap_or(spec)
+    }
+
     fn language(&self, scratch: &mut Scratch, hint: Hint<'_>) -> Language {
         // A head that knows `other` is ours and reads Latin letters only; a user's own reads everything.
         let own = self.answers(Task::Language)
@@ -194,7 +200,7 @@ impl Model {
                 };
                 let part_at = usize::from(part);
                 let part = &self.parts[part_at];
-                let at = scratch.features_for(part.spec);
+                let at = scratch.features_for(self.with_names(part.spec));
                 part.scores(&scratch.features[at].1, 0, &mut scratch.scores[part_at]);
                 let head = &part.heads[usize::from(head)];
                 let scores = &scratch.scores[part_at][head.offset..head.offset + head.classes.len()];
@@ -236,9 +242,10 @@ fn claimed(tag: &str) -> Language {
 }
 
 impl Scratch {
-    /// The features under a spec, collected once per text.
+    /// The features under a spec, collected once per text. A table that reads no names takes those of one that does.
     pub(crate) fn features_for(&mut self, spec: Spec) -> usize {
-        if let Some(at) = self.features[..self.used].iter().position(|(have, _)| *have == spec) {
+        let fits = |have: &Spec| *have == spec || (Spec { names: 0, ..*have }) == spec;
+        if let Some(at) = self.features[..self.used].iter().position(|(have, _)| fits(have)) {
             return at;
         }
         if self.used == self.features.len() {

@@ -179,7 +179,7 @@ impl Part {
         const EVEN: u32 = 0x00ff_00ff;
         let (rows, _) = self.table.as_chunks::<5>();
         let shift = 32 - self.bits;
-        for block in [&features.words, &features.chars] {
+        for (block, norm) in features.blocks(self.spec) {
             if block.is_empty() {
                 continue;
             }
@@ -197,7 +197,6 @@ impl Part {
                 total.iter_mut().zip(sums).for_each(|(t, sum)| *t += sum);
             }
             let zero = 128 * block.len() as i64;
-            let norm = (block.len() as f32).sqrt();
             for (o, t) in out.iter_mut().zip(total) {
                 *o += (i64::from(t) - zero) as f32 / norm;
             }
@@ -209,7 +208,7 @@ impl Part {
         const EVEN: u64 = 0x00ff_00ff_00ff_00ff;
         let (rows, _) = self.table.as_chunks::<9>();
         let shift = 32 - self.bits;
-        for block in [&features.words, &features.chars] {
+        for (block, norm) in features.blocks(self.spec) {
             if block.is_empty() {
                 continue;
             }
@@ -231,7 +230,6 @@ impl Part {
                 total[8] += ninth;
             }
             let zero = 128 * block.len() as i64;
-            let norm = (block.len() as f32).sqrt();
             for (o, t) in out.iter_mut().zip(total) {
                 *o += (i64::from(t) - zero) as f32 / norm;
             }
@@ -244,7 +242,7 @@ impl Part {
         const EVEN: u64 = 0x00ff_00ff_00ff_00ff;
         let (rows, _) = self.table.as_chunks::<W>();
         let shift = 32 - self.bits;
-        for block in [&features.words, &features.chars] {
+        for (block, norm) in features.blocks(self.spec) {
             if block.is_empty() {
                 continue;
             }
@@ -268,7 +266,6 @@ impl Part {
                 }
             }
             let zero = 128 * block.len() as i64;
-            let norm = (block.len() as f32).sqrt();
             for (o, t) in out.iter_mut().zip(total) {
                 *o += (i64::from(t) - zero) as f32 / norm;
             }
@@ -278,7 +275,7 @@ impl Part {
     fn gather_any(&self, features: &Features, out: &mut [f32]) {
         let shift = 32 - self.bits;
         let mut total = vec![0u32; self.width];
-        for block in [&features.words, &features.chars] {
+        for (block, norm) in features.blocks(self.spec) {
             if block.is_empty() {
                 continue;
             }
@@ -290,7 +287,6 @@ impl Part {
                 }
             }
             let zero = 128 * block.len() as i64;
-            let norm = (block.len() as f32).sqrt();
             for (o, t) in out.iter_mut().zip(&total) {
                 *o += (i64::from(*t) - zero) as f32 / norm;
             }
@@ -364,7 +360,7 @@ mod tests {
         // More features than one sum of sixteen bits can hold.
         for count in [1, 255, 256, 257, 1000] {
             let hashes: Vec<u32> = (0..count).map(|i: u32| i.wrapping_mul(0x9e37_79b1)).collect();
-            let features = Features { words: hashes.clone(), chars: hashes };
+            let features = Features { words: hashes.clone(), chars: hashes, names: Vec::new() };
             let (mut fast, mut plain) = (vec![0.0; width], vec![0.0; width]);
             part(width).gather::<16, 2>(&features, &mut fast);
             part(width).gather_any(&features, &mut plain);

@@ -3,10 +3,10 @@
 //! A score is a sum over features, so each feature's share is exact; it is spread evenly over the characters
 //! the feature was made of, and summed again over words (or over runs in scripts without spaces).
 
-use crate::features::{Block, walk};
+use crate::features::walk;
 use crate::model::{Model, Scratch};
 use crate::part::Task;
-use crate::prepare::Kind;
+use crate::prepare::{Kind, Token};
 use crate::understanding::{Hint, SENTIMENTS, Understanding};
 
 /// A stretch of the original text and what it added to the score that decided.
@@ -80,9 +80,8 @@ impl Model {
         let columns = &columns[..used];
 
         let at = scratch.features_for(part.spec);
-        let share = |features: usize| 1.0 / (features.max(1) as f32).sqrt();
-        let (words, chars) =
-            (share(scratch.features[at].1.words.len()), share(scratch.features[at].1.chars.len()));
+        let norms = scratch.features[at].1.blocks(part.spec);
+        let shares = norms.map(|(_, norm)| 1.0 / norm);
         let prepared = &scratch.prepared;
         let slopes = &mut scratch.slopes;
         slopes.clear();
@@ -94,8 +93,7 @@ impl Model {
             let row = part.row(hash);
             let share: f32 =
                 columns.iter().map(|(column, scale)| scale * (f32::from(row[*column]) - 128.0)).sum();
-            let norm = if block == Block::Words { words } else { chars };
-            let slope = share * norm / (to - from) as f32;
+            let slope = share * shares[block as usize] / (to - from) as f32;
             slopes[from as usize] += slope;
             slopes[to as usize] -= slope;
         });
@@ -105,12 +103,16 @@ impl Model {
             *slope = level;
         }
 
-        for token in &prepared.tokens {
+        for (at, token) in prepared.tokens.iter().enumerate() {
             let weights = &slopes[token.start as usize..token.end as usize];
             let bytes = (token.from as usize, token.to as usize);
+            let sum = |token: &Token| slopes[token.start as usize..token.end as usize].iter().sum::<f32>();
+            // A name is told with the mention before it.
+            let name = prepared.tokens.get(at + 1).filter(|next| next.kind == Kind::Name);
             let one = match token.kind {
+                Kind::Name => continue,
                 Kind::Dense => best_run(text, bytes, weights),
-                _ => Why { start: bytes.0, end: bytes.1, weight: weights.iter().sum() },
+                _ => Why { start: bytes.0, end: bytes.1, weight: sum(token) + name.map_or(0.0, sum) },
             };
             if one.weight > 0.02 && one.start < one.end {
                 insert(found, one, max);

@@ -10,7 +10,7 @@ use crate::arith::{exp, ln};
 use crate::features::{Features, Spec};
 use crate::language::ROWS;
 use crate::part::{Head, Part, Task, Twin};
-use crate::train::linear::{Objective, Vocabulary, solve};
+use crate::train::linear::{Loss, Objective, Vocabulary, solve};
 
 /// A head to be learned.
 #[derive(Debug, Clone)]
@@ -104,7 +104,7 @@ pub fn learn(
             .collect();
         let mut report = |step| progress(done * STEPS + step, plans.len() * STEPS);
         let leans: Vec<&Learned> = plan.leans.iter().filter_map(|number| known.get(number)).collect();
-        let learner = |leans| Learner { plan, bits, least, sources, leans };
+        let learner = |leans| Learner { plan, spec, bits, least, sources, leans };
         // From all texts, also where some languages are apart: a text may be taken for another language than it is in.
         let all = if plan.apart.is_empty() { leans.clone() } else { Vec::new() };
         let learned = learner(all).learn(&mine, &mut report);
@@ -170,10 +170,10 @@ struct Learned {
 
 impl Learned {
     /// What the words of a text add up to, for each class; no bias.
-    fn scores(&self, features: &Features, bits: u32) -> Vec<f32> {
+    fn scores(&self, features: &Features, spec: Spec, bits: u32) -> Vec<f32> {
         let mut scores = vec![0.0; self.classes];
-        for block in [&features.words, &features.chars] {
-            let share = 1.0 / (block.len().max(1) as f32).sqrt();
+        for (block, norm) in features.blocks(spec) {
+            let share = 1.0 / norm;
             for hash in block {
                 let row = &self.weights[(hash >> (32 - bits)) as usize * self.classes..][..self.classes];
                 scores.iter_mut().zip(row).for_each(|(score, weight)| *score += share * weight);
@@ -186,6 +186,7 @@ impl Learned {
 /// Learns one head from texts of some or of all languages.
 struct Learner<'a> {
     plan: &'a Plan,
+    spec: Spec,
     bits: u32,
     least: u32,
     sources: usize,
@@ -199,7 +200,7 @@ impl Learner<'_> {
         let documents: Vec<&Features> = mine.iter().map(|(sample, _)| &sample.features).collect();
         let labels: Vec<u32> = mine.iter().map(|(_, class)| *class).collect();
         let weights = weights(mine, count, self.sources, plan);
-        let vocabulary = Vocabulary::learn(&documents, self.bits, self.least);
+        let vocabulary = Vocabulary::learn(self.spec, &documents, self.bits, self.least);
         let size = vocabulary.row_of.len();
         let mut matrix = vocabulary.matrix(&documents);
         let languages: Vec<u32> = mine.iter().map(|(sample, _)| sample.language as u32).collect();
@@ -210,6 +211,7 @@ impl Learner<'_> {
         }
         let flat = vec![1.0; count];
         let objective = Objective {
+            loss: Loss::Log,
             matrix: &matrix,
             labels: &labels,
             weights: &weights,
@@ -258,7 +260,9 @@ impl Learner<'_> {
     fn leaning(&self, documents: &[&Features]) -> (Vec<Vec<f32>>, Vec<f32>) {
         let mut scores: Vec<Vec<f32>> = documents
             .iter()
-            .map(|features| self.leans.iter().flat_map(|lean| lean.scores(features, self.bits)).collect())
+            .map(|features| {
+                self.leans.iter().flat_map(|lean| lean.scores(features, self.spec, self.bits)).collect()
+            })
             .collect();
         let width = self.leans.iter().map(|lean| lean.classes).sum();
         let mut means = vec![0.0f64; width];
@@ -306,7 +310,7 @@ mod tests {
     }
 
     fn features(words: &[u32]) -> Features {
-        Features { words: words.iter().map(|word| word << 24).collect(), chars: Vec::new() }
+        Features { words: words.iter().map(|word| word << 24).collect(), ..Features::default() }
     }
 
     fn sample(words: &[u32], language: usize, label: (usize, usize)) -> Sample {

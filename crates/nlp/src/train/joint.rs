@@ -70,7 +70,7 @@ pub fn learn(
     settings: Settings,
     progress: &mut dyn FnMut(usize, usize),
 ) -> Part {
-    let mut learner = Learner::new(plans, samples, sources, settings);
+    let mut learner = Learner::new(spec, plans, samples, sources, settings);
     let mut random = Random::new(settings.seed);
     let mut order: Vec<u32> = (0..samples.len() as u32).collect();
     let total = samples.len() * settings.epochs;
@@ -86,10 +86,11 @@ pub fn learn(
             }
         }
     }
-    learner.fold(spec)
+    learner.fold()
 }
 
 struct Learner<'a> {
+    spec: Spec,
     plans: &'a [Plan],
     settings: Settings,
     /// First column of each head; shipped heads come first.
@@ -117,7 +118,7 @@ struct Learner<'a> {
 const FIRST: f32 = 1e-4;
 
 impl<'a> Learner<'a> {
-    fn new(plans: &'a [Plan], samples: &[Sample], sources: usize, settings: Settings) -> Self {
+    fn new(spec: Spec, plans: &'a [Plan], samples: &[Sample], sources: usize, settings: Settings) -> Self {
         let mut offsets = vec![0; plans.len()];
         let mut columns = 0;
         let mut shipped = 0;
@@ -151,6 +152,7 @@ impl<'a> Learner<'a> {
             *w = spread(&mut random, 0.02);
         }
         Self {
+            spec,
             class_weights: class_weights(plans, samples),
             plans,
             settings,
@@ -185,16 +187,17 @@ impl<'a> Learner<'a> {
     fn keep(&mut self, sample: &Sample, random: &mut Random) {
         self.kept.clear();
         let shift = 32 - self.settings.bits;
-        for block in [&sample.features.words, &sample.features.chars] {
+        for (block, norm) in sample.features.blocks(self.spec) {
             let from = self.kept.len();
             for hash in block {
                 if self.settings.dropout == 0.0 || random.unit() >= self.settings.dropout {
                     self.kept.push((hash >> shift, 0.0));
                 }
             }
-            let norm = 1.0 / ((self.kept.len() - from).max(1) as f32).sqrt();
+            let weight = (block.len().max(1) as f32).sqrt() / norm;
+            let each = weight / ((self.kept.len() - from).max(1) as f32).sqrt();
             for (_, share) in &mut self.kept[from..] {
-                *share = norm;
+                *share = each;
             }
         }
     }
@@ -305,7 +308,7 @@ impl<'a> Learner<'a> {
         }
     }
 
-    fn fold(self, spec: Spec) -> Part {
+    fn fold(self) -> Part {
         let width = self.settings.hidden;
         let rows = 1usize << self.settings.bits;
         let mut weights = self.direct;
@@ -334,7 +337,7 @@ impl<'a> Learner<'a> {
             }
             heads.push(Head::new(task, offset, plan.classes.clone()));
         }
-        Part::quantise(spec, self.settings.bits, self.shipped, &weights, bias, heads)
+        Part::quantise(self.spec, self.settings.bits, self.shipped, &weights, bias, heads)
     }
 }
 

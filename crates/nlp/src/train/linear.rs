@@ -1,10 +1,10 @@
 //! Regularised linear models for one task, solved to convergence.
 //!
-//! Multinomial logistic regression by limited-memory BFGS (Liu and Nocedal 1989) over the rows that occur, with
-//! rare features weighing more (idf). Small sets need the exact optimum: stochastic steps lose one to three points.
+//! Multinomial logistic regression, or one squared hinge per class (a support vector machine), by limited-memory BFGS
+//! (Liu and Nocedal 1989) over the rows that occur, with rare features weighing more (idf). Small sets need the exact optimum: stochastic steps lose one to three points.
 
 use crate::arith::{exp, ln};
-use crate::features::Features;
+use crate::features::{Features, Spec};
 
 /// Documents as sparse rows over the features that occur in training.
 #[derive(Debug, Default)]
@@ -17,6 +17,7 @@ pub struct Matrix {
 /// Which table row each compact column stands for, and how much its occurrence counts.
 #[derive(Debug)]
 pub struct Vocabulary {
+    spec: Spec,
     bits: u32,
     /// Compact column of a table row, `u32::MAX` for rows that never occur.
     column_of: Vec<u32>,
@@ -28,10 +29,10 @@ pub struct Vocabulary {
 
 impl Vocabulary {
     /// Learns the features of documents; those in fewer than `least` documents are left out.
-    pub fn learn(documents: &[&Features], bits: u32, least: u32) -> Self {
+    pub fn learn(spec: Spec, documents: &[&Features], bits: u32, least: u32) -> Self {
         let mut seen_in = vec![(0u32, u32::MAX); 1 << bits];
         for (number, document) in documents.iter().enumerate() {
-            for hash in document.words.iter().chain(&document.chars) {
+            for hash in document.blocks(spec).iter().flat_map(|(block, _)| *block) {
                 let (count, last) = &mut seen_in[(hash >> (32 - bits)) as usize];
                 if *last != number as u32 {
                     *count += 1;
@@ -40,7 +41,7 @@ impl Vocabulary {
             }
         }
         let mut vocabulary =
-            Self { bits, column_of: vec![u32::MAX; 1 << bits], row_of: Vec::new(), gain: Vec::new() };
+            Self { spec, bits, column_of: vec![u32::MAX; 1 << bits], row_of: Vec::new(), gain: Vec::new() };
         let total = documents.len() as f64 + 1.0;
         for (row, (count, _)) in seen_in.into_iter().enumerate() {
             if count >= least.max(1) {
@@ -52,7 +53,7 @@ impl Vocabulary {
         // The mean gain over occurrences is one, so that regularisation means the same on every set.
         let (mut sum, mut n) = (0.0f64, 0.0f64);
         for document in documents {
-            for hash in document.words.iter().chain(&document.chars) {
+            for hash in document.blocks(spec).iter().flat_map(|(block, _)| *block) {
                 let column = vocabulary.column_of[(hash >> (32 - bits)) as usize];
                 if column != u32::MAX {
                     sum += f64::from(vocabulary.gain[column as usize]).powi(2);
@@ -71,8 +72,8 @@ impl Vocabulary {
     pub fn matrix(&self, documents: &[&Features]) -> Matrix {
         let mut matrix = Matrix { starts: vec![0], ..Matrix::default() };
         for document in documents {
-            for block in [&document.words, &document.chars] {
-                let share = 1.0 / (block.len().max(1) as f32).sqrt();
+            for (block, norm) in document.blocks(self.spec) {
+                let share = 1.0 / norm;
                 for hash in block {
                     let column = self.column_of[(hash >> (32 - self.bits)) as usize];
                     if column != u32::MAX {
@@ -157,9 +158,20 @@ pub struct Weights {
     pub bias: Vec<f32>,
 }
 
-/// What is minimised: `cost` times the weighted log loss plus half the squared weights.
+/// What a document costs whose scores do not fit its class.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Loss {
+    /// The log of what the right class's probability falls short of one.
+    Log,
+    /// Each class against all others, squared where the score is on the wrong side of a margin of one.
+    Hinge,
+}
+
+/// What is minimised: `cost` times the weighted loss plus half the squared weights.
 #[derive(Debug, Clone, Copy)]
 pub struct Objective<'a> {
+    /// What a document costs.
+    pub loss: Loss,
     /// The documents.
     pub matrix: &'a Matrix,
     /// Class of each document.
@@ -263,17 +275,12 @@ fn evaluate(objective: Objective<'_>, columns: usize, point: &[f32], slope: &mut
         let weight = objective.cost
             * objective.class_weights[label]
             * objective.weights.get(document).copied().unwrap_or(1.0);
-        let top = scores.iter().copied().fold(f32::MIN, f32::max);
-        let own = scores[label] - top;
-        let mut sum = 0.0f32;
-        for score in &mut scores {
-            *score = exp(*score - top);
-            sum += *score;
-        }
-        value += f64::from(weight) * (ln(f64::from(sum)) - f64::from(own));
-        for (class, score) in scores.iter_mut().enumerate() {
-            *score = weight * (*score / sum - f32::from(u8::from(class == label)));
-        }
+        value += f64::from(weight)
+            * match objective.loss {
+                Loss::Log => log_loss(&mut scores, label),
+                Loss::Hinge => hinge_loss(&mut scores, label),
+            };
+        scores.iter_mut().for_each(|slope| *slope *= weight);
         for at in matrix.starts[document]..matrix.starts[document + 1] {
             let row = &mut slope_table[matrix.columns[at] as usize * classes..][..classes];
             let share = matrix.values[at];
@@ -286,6 +293,33 @@ fn evaluate(objective: Objective<'_>, columns: usize, point: &[f32], slope: &mut
         }
     }
     value
+}
+
+/// The loss of a document; its scores become its slopes.
+fn log_loss(scores: &mut [f32], label: usize) -> f64 {
+    let top = scores.iter().copied().fold(f32::MIN, f32::max);
+    let own = scores[label] - top;
+    let mut sum = 0.0f32;
+    for score in scores.iter_mut() {
+        *score = exp(*score - top);
+        sum += *score;
+    }
+    for (class, score) in scores.iter_mut().enumerate() {
+        *score = *score / sum - f32::from(u8::from(class == label));
+    }
+    ln(f64::from(sum)) - f64::from(own)
+}
+
+/// As `log_loss`, for one squared hinge per class.
+fn hinge_loss(scores: &mut [f32], label: usize) -> f64 {
+    let mut loss = 0.0;
+    for (class, score) in scores.iter_mut().enumerate() {
+        let side = if class == label { 1.0 } else { -1.0 };
+        let short = (1.0 - side * *score).max(0.0);
+        loss += f64::from(short) * f64::from(short);
+        *score = -2.0 * side * short;
+    }
+    loss
 }
 
 fn two_loops(slope: &[f32], history: &[(Vec<f32>, Vec<f32>, f64)]) -> Vec<f32> {
@@ -334,7 +368,7 @@ mod tests {
     use super::*;
 
     fn document(words: &[u32]) -> Features {
-        Features { words: words.iter().map(|w| w << 24).collect(), chars: Vec::new() }
+        Features { words: words.iter().map(|w| w << 24).collect(), ..Features::default() }
     }
 
     #[test]
@@ -343,18 +377,21 @@ mod tests {
             (0..40).map(|i| document(if i % 2 == 0 { &[1, 3] } else { &[2, 3] })).collect();
         let documents: Vec<&Features> = documents.iter().collect();
         let labels: Vec<u32> = (0..40).map(|i| i % 2).collect();
-        let vocabulary = Vocabulary::learn(&documents, 8, 1);
+        let vocabulary = Vocabulary::learn(Spec::SHIPPED, &documents, 8, 1);
         let matrix = vocabulary.matrix(&documents);
-        let objective = Objective {
-            matrix: &matrix,
-            labels: &labels,
-            weights: &[],
-            class_weights: &[1.0, 1.0],
-            cost: 10.0,
-        };
-        let weights = solve(objective, vocabulary.row_of.len(), None, 50, &mut |_| {});
-        for (scores, label) in matrix.scores(&weights).chunks(2).zip(&labels) {
-            assert!(scores[*label as usize] > scores[1 - *label as usize] + 2.0);
+        for (loss, gap) in [(Loss::Log, 2.0), (Loss::Hinge, 1.5)] {
+            let objective = Objective {
+                loss,
+                matrix: &matrix,
+                labels: &labels,
+                weights: &[],
+                class_weights: &[1.0, 1.0],
+                cost: 10.0,
+            };
+            let weights = solve(objective, vocabulary.row_of.len(), None, 50, &mut |_| {});
+            for (scores, label) in matrix.scores(&weights).chunks(2).zip(&labels) {
+                assert!(scores[*label as usize] > scores[1 - *label as usize] + gap, "{loss:?}");
+            }
         }
     }
 
@@ -363,10 +400,11 @@ mod tests {
         let documents: Vec<Features> = (0..20).map(|i| document(&[1 + i % 2])).collect();
         let documents: Vec<&Features> = documents.iter().collect();
         let labels: Vec<u32> = (0..20).map(|i| i % 2).collect();
-        let vocabulary = Vocabulary::learn(&documents, 8, 1);
+        let vocabulary = Vocabulary::learn(Spec::SHIPPED, &documents, 8, 1);
         let matrix = vocabulary.matrix(&documents);
         let size = |cost| {
             let objective = Objective {
+                loss: Loss::Log,
                 matrix: &matrix,
                 labels: &labels,
                 weights: &[],

@@ -1,8 +1,11 @@
 //! One task learned from a user's own labelled lines.
 //!
-//! A few settings of the exact linear model are tried and judged on the dev lines; so is a shared-embedding table
-//! added to it, and how far to lean on the shipped model where it answers the same question. What dev picked is
-//! then learned again from train and dev together.
+//! Two linear models, a logistic regression and a support vector machine, are tried with several costs and class
+//! weights; then their mean, a shared-embedding table added to it, and leaning on a model that answers the same question
+//! already. Few lines are judged by folds, each told by a model that has not seen it, because a small dev half chooses
+//! badly; many are judged on the dev lines. What was chosen is learned again from all of them.
+
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::arith::{exp, ln};
 use crate::features::{Features, Spec, collect};
@@ -10,20 +13,28 @@ use crate::language::ROWS;
 use crate::metrics::{Confusion, calibration_error};
 use crate::model::{Model, Scratch};
 use crate::part::{Head, Part, Task};
+use crate::prepare::{Kind, Prepared};
 use crate::train::joint::{self, Plan, Sample, Settings};
-use crate::train::linear::{Matrix, Objective, Vocabulary, Weights, solve};
+use crate::train::linear::{Loss, Matrix, Objective, Vocabulary, Weights, solve};
 use crate::understanding::Hint;
 
 const BITS: u32 = 18;
 const STEPS: usize = 60;
-const COSTS: [f32; 4] = [0.5, 2.0, 6.0, 20.0];
-const BALANCES: [f32; 2] = [0.0, 0.7];
-const LEANS: [f32; 4] = [0.0, 0.3, 0.6, 1.0];
-const MIXES: [f32; 3] = [0.0, 0.4, 0.8];
-/// Above this many classes a feature must occur twice to count, and one setting is tried instead of all.
+const LOG_COSTS: [f32; 3] = [1.0, 4.0, 16.0];
+const HINGE_COSTS: [f32; 2] = [0.1, 0.4];
+const BALANCES: [f32; 3] = [0.0, 0.5, 1.0];
+/// What is tried of the embedding and of the model leaned on, against the spread of the linear scores.
+const MIXES: [f32; 2] = [0.25, 0.5];
+const LEANS: [f32; 3] = [0.25, 0.5, 1.0];
+/// Above this many classes a feature must occur twice to count, and few settings are tried.
 const MANY_CLASSES: usize = 25;
 /// Above this many documents the embedding is not tried: it only helps small sets.
 const EMBED_DOCUMENTS_MAX: usize = 20_000;
+/// Up to this many lines settings are judged by folds.
+const FOLDED_MAX: usize = 8000;
+const FOLDS: usize = 3;
+/// A blend must win by this much, divided by the root of the number of lines that judge it.
+const WIN: f64 = 0.1;
 
 /// A text and the number of its class.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,115 +58,346 @@ pub struct Trained {
     pub chosen: String,
 }
 
-/// Learns `task`. `classes` has at least two names, each with a train line. `progress` hears of done and total steps.
+/// A number for a text as folding sees it: case, accents of typing and marks aside, equal texts have equal keys.
+pub fn key(text: &str) -> u64 {
+    let mut prepared = Prepared::default();
+    prepared.read(text);
+    let words: Vec<u8> = prepared
+        .tokens
+        .iter()
+        .filter(|token| matches!(token.kind, Kind::Word | Kind::Dense | Kind::Emoji))
+        .flat_map(|token| prepared.hash(token.start as usize, token.end as usize).to_le_bytes())
+        .collect();
+    xxh3_64(&words)
+}
+
+/// Learns `task`. `classes` has at least two names, each with a train line. Where `base` answers the same question, its
+/// score may be leaned on: it must not have learned from the dev lines. `progress` hears of done and total steps.
 pub fn learn(
     task: Task,
     classes: &[String],
     train: &[Labelled],
     dev: &[Labelled],
+    base: Option<&Model>,
     seed: u64,
     progress: &mut dyn FnMut(usize, usize),
 ) -> Trained {
-    let spec = Spec::USER;
-    let train_features = features(train, spec);
-    let dev_features = features(dev, spec);
-    let labels = |lines: &[Labelled]| -> Vec<u32> { lines.iter().map(|l| l.class as u32).collect() };
-    let (train_labels, dev_labels) = (labels(train), labels(dev));
-    let many = classes.len() > MANY_CLASSES;
-    let least = if many { 2 } else { 1 };
-    let embed = train.len() <= EMBED_DOCUMENTS_MAX && !many;
-    let balances: &[f32] = if many { &BALANCES[..1] } else { &BALANCES };
-    let costs: &[f32] = if many { &COSTS[2..] } else { &COSTS };
-    let fits = balances.len() * costs.len() + 2 * usize::from(embed) + 1;
-    let mut fit = 0;
-
-    let train_refs: Vec<&Features> = train_features.iter().collect();
-    let dev_refs: Vec<&Features> = dev_features.iter().collect();
-    let vocabulary = Vocabulary::learn(&train_refs, BITS, least);
-    let (matrix, dev_matrix) = (vocabulary.matrix(&train_refs), vocabulary.matrix(&dev_refs));
-    let mut best: Option<(f64, f32, f32, Vec<f32>)> = None;
-    for &balance in balances {
-        let class_weights = class_weights(&train_labels, classes.len(), balance);
-        let mut start: Option<Weights> = None;
-        for &cost in costs {
-            let objective = Objective {
-                matrix: &matrix,
-                labels: &train_labels,
-                weights: &[],
-                class_weights: &class_weights,
-                cost,
-            };
-            let weights = solve(objective, vocabulary.row_of.len(), start.as_ref(), STEPS, &mut |s| {
-                progress(fit * STEPS + s, fits * STEPS)
-            });
-            fit += 1;
-            let scores = dev_matrix.scores(&weights);
-            let good = judge(&scores, &dev_labels, classes.len());
-            if best.as_ref().is_none_or(|b| good > b.0) {
-                best = Some((good, balance, cost, scores));
-            }
-            start = Some(weights);
-        }
-    }
-    let Some((mut good, balance, cost, mut scores)) = best else {
-        unreachable!("the lists of settings are not empty")
+    let lines: Vec<&Labelled> = train.iter().chain(dev).collect();
+    let lesson = Lesson {
+        task,
+        classes,
+        features: features(&lines, Spec::USER),
+        labels: lines.iter().map(|line| line.class as u32).collect(),
+        least: if classes.len() > MANY_CLASSES { 2 } else { 1 },
+        seed,
     };
+    let cuts = cuts(&lines, train.len());
+    let many = classes.len() > MANY_CLASSES;
+    let embed = lines.len() <= EMBED_DOCUMENTS_MAX && !many;
+    let (balances, log_costs, hinge_costs): (&[f32], &[f32], &[f32]) = if many {
+        (&BALANCES[..1], &LOG_COSTS[1..], &HINGE_COSTS[1..])
+    } else {
+        (&BALANCES, &LOG_COSTS, &HINGE_COSTS)
+    };
+    let fits = (log_costs.len() * balances.len() + hinge_costs.len()) * cuts.len();
+    let total = (fits + usize::from(embed) * (cuts.len() + 1) + 2) * STEPS;
+    let mut done = 0;
+    let mut report = |steps: usize| {
+        done += steps;
+        progress(done, total);
+    };
+    let told: Vec<usize> = cuts.iter().flat_map(|cut| cut.told.iter().copied()).collect();
+    let good = |scores: &[f32]| lesson.judge(scores, &told);
+
+    let benches: Vec<Bench> = cuts.iter().map(|cut| Bench::new(&lesson, cut)).collect();
+    let log = lesson.best_of(Loss::Log, log_costs, balances, &benches, &good, &mut report);
+    let hinge = lesson.best_of(Loss::Hinge, hinge_costs, &[log.balance], &benches, &good, &mut report);
+    drop(benches);
+    let count = classes.len();
+    let sizes = [spread(&log.scores, &told, count), spread(&hinge.scores, &told, count)];
+    let mean: Vec<f32> =
+        log.scores.iter().zip(&hinge.scores).map(|(l, h)| 0.5 * (l / sizes[0] + h / sizes[1])).collect();
+    // The mean of both is the more robust; one alone must be clearly better.
+    let clearly = good(&mean) + WIN / (told.len() as f64).sqrt();
+    let (log_share, hinge_share) = match (log.good, hinge.good) {
+        (l, h) if l > clearly && l >= h => (1.0 / sizes[0], 0.0),
+        (_, h) if h > clearly => (0.0, 1.0 / sizes[1]),
+        _ => (0.5 / sizes[0], 0.5 / sizes[1]),
+    };
+    let mut scores: Vec<f32> =
+        log.scores.iter().zip(&hinge.scores).map(|(l, h)| log_share * l + hinge_share * h).collect();
 
     let mut mix = 0.0;
     if embed {
-        let table = embedding(task, classes, &train_features, &train_labels, balance, seed, spec);
-        fit += 1;
-        progress(fit * STEPS, fits * STEPS);
-        let added = table_scores(&table, &dev_features, classes.len());
-        (good, mix, scores) = best_blend(good, &MIXES, &scores, &added, &dev_labels, classes.len());
+        let mut added = vec![0.0f32; scores.len()];
+        for cut in &cuts {
+            let table = lesson.embedding(&cut.learned, log.balance);
+            lesson.tell(&table, &cut.told, &mut added);
+            report(STEPS);
+        }
+        mix = best_share(&MIXES, &scores, &added, spread(&added, &told, count), &good, told.len());
+        scores.iter_mut().zip(&added).for_each(|(score, more)| *score += mix * more);
     }
     let mut lean = 0.0;
-    if let Some(base) = shipped_scores(task, classes, dev) {
-        (good, lean, scores) = best_blend(good, &LEANS, &scores, &base, &dev_labels, classes.len());
+    if let Some(added) = base.and_then(|base| base_scores(base, task, classes, &lines)) {
+        // On dev alone: the model may have learned from the train lines.
+        let told: Vec<usize> = (train.len()..lines.len()).collect();
+        let good = |scores: &[f32]| lesson.judge(scores, &told);
+        lean = best_share(&LEANS, &scores, &added, spread(&added, &told, count), &good, told.len());
+        scores.iter_mut().zip(&added).for_each(|(score, more)| *score += lean * more);
     }
-    let sharpness = sharpen(&scores, &dev_labels, classes.len());
-    let (dev_table, dev_ece) = tell(&scores, &dev_labels, classes.len(), sharpness);
+    let dev_scores = &scores[train.len() * count..];
+    let dev_labels = &lesson.labels[train.len()..];
+    let of_told: Vec<f32> =
+        told.iter().flat_map(|at| &scores[at * count..(at + 1) * count]).copied().collect();
+    let told_labels: Vec<u32> = told.iter().map(|at| lesson.labels[*at]).collect();
+    let sharpness = sharpen(&of_told, &told_labels, count);
+    let (dev_table, dev_ece) = tell(dev_scores, dev_labels, count, sharpness);
 
-    let all_refs: Vec<&Features> = train_features.iter().chain(&dev_features).collect();
-    let all_labels: Vec<u32> = train_labels.iter().chain(&dev_labels).copied().collect();
-    let vocabulary = Vocabulary::learn(&all_refs, BITS, least);
-    let matrix: Matrix = vocabulary.matrix(&all_refs);
-    let class_weights = class_weights(&all_labels, classes.len(), balance);
-    let objective =
-        Objective { matrix: &matrix, labels: &all_labels, weights: &[], class_weights: &class_weights, cost };
-    let weights = solve(objective, vocabulary.row_of.len(), None, STEPS, &mut |s| {
-        progress(fit * STEPS + s, fits * STEPS)
-    });
-    let mut table = vec![0.0f32; classes.len() << BITS];
-    for (column, row) in vocabulary.row_of.iter().enumerate() {
-        for class in 0..classes.len() {
-            table[*row as usize * classes.len() + class] =
-                weights.table[column * classes.len() + class] * vocabulary.gain[column];
+    let all = Cut { learned: (0..lines.len()).collect(), told: Vec::new() };
+    let mut table = vec![0.0f32; count << BITS];
+    let mut bias = vec![0.0f32; count];
+    let whole = Bench::new(&lesson, &all);
+    for (choice, loss, share) in [(&log, Loss::Log, log_share), (&hinge, Loss::Hinge, hinge_share)] {
+        if share > 0.0 {
+            let weights = lesson.solve(&whole, loss, choice.cost, choice.balance, None);
+            for (column, row) in whole.vocabulary.row_of.iter().enumerate() {
+                let gain = share * whole.vocabulary.gain[column];
+                for class in 0..count {
+                    table[*row as usize * count + class] += gain * weights.table[column * count + class];
+                }
+            }
+            bias.iter_mut().zip(&weights.bias).for_each(|(bias, more)| *bias += share * more);
         }
+        report(STEPS);
     }
-    let mut bias = weights.bias;
     if mix > 0.0 {
-        let all: Vec<Features> = train_features.into_iter().chain(dev_features).collect();
-        let embedded = embedding(task, classes, &all, &all_labels, balance, seed, spec);
+        let embedded = lesson.embedding(&all.learned, log.balance);
         for row in 0..1usize << BITS {
-            for class in 0..classes.len() {
-                table[row * classes.len() + class] += mix * weight(&embedded, row, class);
+            for class in 0..count {
+                table[row * count + class] += mix * weight(&embedded, row, class);
             }
         }
-        for (class, bias) in bias.iter_mut().enumerate() {
-            *bias += mix * embedded.bias[class];
-        }
+        bias.iter_mut().zip(&embedded.bias).for_each(|(bias, more)| *bias += mix * more);
     }
-    let part = part(task, classes, &table, &bias, spec, sharpness, lean);
+    let part = part(task, classes, &table, &bias, sharpness, lean);
     let chosen = format!(
-        "cost {cost}, class balance {balance}, embedding {mix}, lean on the shipped model {lean}, dev {:.4}",
-        good
+        "class balance {}, regression {log_share:.2} at cost {}, vector machine {hinge_share:.2} at cost {}, \
+         embedding {mix:.2}, leaning {lean:.2}; judged on {} lines {:.4}",
+        log.balance,
+        log.cost,
+        hinge.cost,
+        told.len(),
+        good(&scores)
     );
     Trained { model: Model::from_parts(vec![part]), dev: dev_table, dev_ece, chosen }
 }
 
-fn features(lines: &[Labelled], spec: Spec) -> Vec<Features> {
-    let mut prepared = crate::prepare::Prepared::default();
+/// Which lines are learned from, and which are told by what was learned.
+struct Cut {
+    learned: Vec<usize>,
+    told: Vec<usize>,
+}
+
+/// Folds over all lines where they are few, with equal texts in one fold; else the dev lines.
+fn cuts(lines: &[&Labelled], train: usize) -> Vec<Cut> {
+    if lines.len() > FOLDED_MAX {
+        return vec![Cut { learned: (0..train).collect(), told: (train..lines.len()).collect() }];
+    }
+    let folds: Vec<usize> = lines.iter().map(|line| (key(&line.text) % FOLDS as u64) as usize).collect();
+    (0..FOLDS)
+        .map(|fold| {
+            let (told, learned) = (0..lines.len()).partition(|at| folds[*at] == fold);
+            Cut { learned, told }
+        })
+        .filter(|cut: &Cut| !cut.told.is_empty() && !cut.learned.is_empty())
+        .collect()
+}
+
+/// What is to be learned.
+struct Lesson<'a> {
+    task: Task,
+    classes: &'a [String],
+    features: Vec<Features>,
+    labels: Vec<u32>,
+    /// A feature counts from so many lines on.
+    least: u32,
+    seed: u64,
+}
+
+/// A cut as matrices.
+struct Bench<'a> {
+    vocabulary: Vocabulary,
+    learned: Matrix,
+    labels: Vec<u32>,
+    told: Matrix,
+    told_at: &'a [usize],
+}
+
+impl<'a> Bench<'a> {
+    fn new(lesson: &Lesson<'_>, cut: &'a Cut) -> Self {
+        let documents =
+            |at: &[usize]| -> Vec<&Features> { at.iter().map(|at| &lesson.features[*at]).collect() };
+        let (learned, told) = (documents(&cut.learned), documents(&cut.told));
+        let vocabulary = Vocabulary::learn(Spec::USER, &learned, BITS, lesson.least);
+        Bench {
+            learned: vocabulary.matrix(&learned),
+            told: vocabulary.matrix(&told),
+            labels: cut.learned.iter().map(|at| lesson.labels[*at]).collect(),
+            told_at: &cut.told,
+            vocabulary,
+        }
+    }
+}
+
+/// A setting, how good it is, and the scores it gives to every line that is told.
+struct Choice {
+    good: f64,
+    cost: f32,
+    balance: f32,
+    scores: Vec<f32>,
+}
+
+impl Lesson<'_> {
+    fn solve(
+        &self,
+        bench: &Bench<'_>,
+        loss: Loss,
+        cost: f32,
+        balance: f32,
+        start: Option<&Weights>,
+    ) -> Weights {
+        let class_weights = class_weights(&bench.labels, self.classes.len(), balance);
+        let objective = Objective {
+            loss,
+            matrix: &bench.learned,
+            labels: &bench.labels,
+            weights: &[],
+            class_weights: &class_weights,
+            cost,
+        };
+        solve(objective, bench.vocabulary.row_of.len(), start, STEPS, &mut |_| {})
+    }
+
+    /// The best of several costs and class weights.
+    fn best_of(
+        &self,
+        loss: Loss,
+        costs: &[f32],
+        balances: &[f32],
+        benches: &[Bench<'_>],
+        good: &dyn Fn(&[f32]) -> f64,
+        report: &mut dyn FnMut(usize),
+    ) -> Choice {
+        let count = self.classes.len();
+        let mut best: Option<Choice> = None;
+        for &balance in balances {
+            let mut starts: Vec<Option<Weights>> = benches.iter().map(|_| None).collect();
+            for &cost in costs {
+                let mut scores = vec![0.0f32; self.labels.len() * count];
+                for (bench, start) in benches.iter().zip(&mut starts) {
+                    let weights = self.solve(bench, loss, cost, balance, start.as_ref());
+                    for (at, told) in bench.told_at.iter().zip(bench.told.scores(&weights).chunks(count)) {
+                        scores[at * count..(at + 1) * count].copy_from_slice(told);
+                    }
+                    *start = Some(weights);
+                    report(STEPS);
+                }
+                let good = good(&scores);
+                if best.as_ref().is_none_or(|best| good > best.good) {
+                    best = Some(Choice { good, cost, balance, scores });
+                }
+            }
+        }
+        match best {
+            Some(best) => best,
+            None => unreachable!("the lists of settings are not empty"),
+        }
+    }
+
+    /// Settings are judged by accuracy, F1 and recall together: each alone can be bought at the cost of the others.
+    fn judge(&self, scores: &[f32], told: &[usize]) -> f64 {
+        let count = self.classes.len();
+        let mut table = Confusion::new(count);
+        for at in told {
+            table.add(self.labels[*at] as usize, top(&scores[at * count..(at + 1) * count]));
+        }
+        (table.accuracy() + table.macro_f1() + table.macro_recall()) / 3.0
+    }
+
+    fn embedding(&self, learned: &[usize], balance: f32) -> Part {
+        let plan = Plan {
+            task: Some(self.task),
+            classes: self.classes.to_vec(),
+            weight: 1.0,
+            balance,
+            reference: None,
+        };
+        let samples: Vec<Sample> = learned
+            .iter()
+            .map(|at| Sample {
+                features: self.features[*at].clone(),
+                language: 0,
+                source: 0,
+                weight: 1.0,
+                labels: vec![(0, self.labels[*at] as usize)],
+            })
+            .collect();
+        let settings = Settings {
+            bits: BITS,
+            hidden: 16,
+            epochs: 10,
+            rate: 0.1,
+            rate_hidden: 0.1,
+            decay: 0.0,
+            dropout: 0.1,
+            seed: self.seed,
+        };
+        joint::learn(Spec::USER, &[plan], &samples, 1, settings, &mut |_, _| {})
+    }
+
+    /// The scores a table gives to lines, each put where the line stands.
+    fn tell(&self, table: &Part, told: &[usize], out: &mut [f32]) {
+        let count = self.classes.len();
+        let mut scores = Vec::new();
+        for at in told {
+            table.scores(&self.features[*at], 0, &mut scores);
+            out[at * count..(at + 1) * count].copy_from_slice(&scores[..count]);
+        }
+    }
+}
+
+/// How far the scores of some lines lie from their mean; never zero.
+fn spread(scores: &[f32], lines: &[usize], count: usize) -> f32 {
+    let of = || lines.iter().flat_map(|at| &scores[at * count..(at + 1) * count]).map(|s| f64::from(*s));
+    let n = (lines.len() * count).max(1) as f64;
+    let mean = of().sum::<f64>() / n;
+    let square = of().map(|s| (s - mean).powi(2)).sum::<f64>() / n;
+    (square.sqrt() as f32).max(1e-6)
+}
+
+/// What `added` is best multiplied with on top of `scores`: one of `shares` of its `size`, none unless it clearly wins.
+fn best_share(
+    shares: &[f32],
+    scores: &[f32],
+    added: &[f32],
+    size: f32,
+    good: &dyn Fn(&[f32]) -> f64,
+    judges: usize,
+) -> f32 {
+    let mut best = (good(scores) + WIN / (judges.max(1) as f64).sqrt(), 0.0);
+    for &share in shares {
+        let blended: Vec<f32> = scores.iter().zip(added).map(|(s, a)| s + share / size * a).collect();
+        let judged = good(&blended);
+        if judged > best.0 {
+            best = (judged, share / size);
+        }
+    }
+    best.1
+}
+
+fn features(lines: &[&Labelled], spec: Spec) -> Vec<Features> {
+    let mut prepared = Prepared::default();
     lines
         .iter()
         .map(|line| {
@@ -187,86 +429,12 @@ fn top(scores: &[f32]) -> usize {
     best
 }
 
-/// Settings are judged by accuracy, F1 and recall together: each alone can be bought at the cost of the others.
-fn judge(scores: &[f32], labels: &[u32], classes: usize) -> f64 {
-    let mut table = Confusion::new(classes);
-    for (scores, label) in scores.chunks(classes).zip(labels) {
-        table.add(*label as usize, top(scores));
-    }
-    (table.accuracy() + table.macro_f1() + table.macro_recall()) / 3.0
-}
-
-/// The share of `added` that is best on top of `scores`; a share must win by a little to be taken.
-fn best_blend(
-    good: f64,
-    shares: &[f32],
-    scores: &[f32],
-    added: &[f32],
-    labels: &[u32],
-    classes: usize,
-) -> (f64, f32, Vec<f32>) {
-    let mut best = (good, 0.0, scores.to_vec());
-    for &share in shares.iter().filter(|share| **share > 0.0) {
-        let blended: Vec<f32> = scores.iter().zip(added).map(|(s, a)| s + share * a).collect();
-        let judged = judge(&blended, labels, classes);
-        if judged > best.0 + 0.001 {
-            best = (judged, share, blended);
-        }
-    }
-    best
-}
-
-fn embedding(
-    task: Task,
-    classes: &[String],
-    features: &[Features],
-    labels: &[u32],
-    balance: f32,
-    seed: u64,
-    spec: Spec,
-) -> Part {
-    let plan = Plan { task: Some(task), classes: classes.to_vec(), weight: 1.0, balance, reference: None };
-    let samples: Vec<Sample> = features
-        .iter()
-        .zip(labels)
-        .map(|(f, l)| Sample {
-            features: f.clone(),
-            language: 0,
-            source: 0,
-            weight: 1.0,
-            labels: vec![(0, *l as usize)],
-        })
-        .collect();
-    let settings = Settings {
-        bits: BITS,
-        hidden: 16,
-        epochs: 10,
-        rate: 0.1,
-        rate_hidden: 0.1,
-        decay: 0.0,
-        dropout: 0.1,
-        seed,
-    };
-    joint::learn(spec, &[plan], &samples, 1, settings, &mut |_, _| {})
-}
-
 fn weight(part: &Part, row: usize, class: usize) -> f32 {
     (f32::from(part.table[row * part.width + class]) - 128.0) * part.scale[class]
 }
 
-fn table_scores(part: &Part, features: &[Features], classes: usize) -> Vec<f32> {
-    let mut scores = Vec::new();
-    let mut out = Vec::with_capacity(features.len() * classes);
-    for document in features {
-        part.scores(document, 0, &mut scores);
-        out.extend_from_slice(&scores[..classes]);
-    }
-    out
-}
-
-/// What the shipped model says of the same question, class by class; nothing where it does not answer it.
-fn shipped_scores(task: Task, classes: &[String], lines: &[Labelled]) -> Option<Vec<f32>> {
-    let model = Model::shipped();
+/// What a model says of the same question, class by class; nothing where it does not answer it.
+fn base_scores(model: &Model, task: Task, classes: &[String], lines: &[&Labelled]) -> Option<Vec<f32>> {
     if !matches!(task, Task::Sentiment | Task::Complaint) || !model.answers(task) {
         return None;
     }
@@ -315,15 +483,7 @@ fn tell(scores: &[f32], labels: &[u32], classes: usize, sharpness: f32) -> (Conf
 }
 
 /// A yes-or-no task keeps the difference of its two columns, a choice all of them.
-fn part(
-    task: Task,
-    classes: &[String],
-    table: &[f32],
-    bias: &[f32],
-    spec: Spec,
-    sharpness: f32,
-    lean: f32,
-) -> Part {
+fn part(task: Task, classes: &[String], table: &[f32], bias: &[f32], sharpness: f32, lean: f32) -> Part {
     let yes_no = task == Task::Complaint;
     let (width, names) = if yes_no { (1, vec!["yes".to_owned()]) } else { (classes.len(), classes.to_vec()) };
     let (table, bias) = if yes_no {
@@ -334,5 +494,5 @@ fn part(
     let mut head = Head::new(task, 0, names);
     head.sharpness = vec![sharpness; ROWS];
     head.lean = lean;
-    Part::quantise(spec, BITS, width, &table, bias.repeat(ROWS), vec![head])
+    Part::quantise(Spec::USER, BITS, width, &table, bias.repeat(ROWS), vec![head])
 }

@@ -48,8 +48,9 @@ Examples:
   redress train --recipe crates/nlp/training/recipe.json --data ../shared/data/text --out shipped.rdm
 
 Lines are objects with \"text\" and the label of the task; lines without the label are passed over.
-Without --dev every tenth text is kept for it. Settings are chosen on dev; the model is then
-learned from train and dev together, so the dev scores shown are those of the model before that.")]
+Without --dev every tenth text is kept for it. Settings are chosen on dev, or, where train and dev
+are 8000 lines or fewer, by folds over both. The model is then learned from train and dev together; the
+dev scores shown are those of models that had not seen the dev line they answer.")]
 pub(crate) struct Args {
     /// What to learn
     #[arg(long, required_unless_present = "recipe")]
@@ -97,13 +98,26 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
     if args.dev.is_empty() {
         (train, dev) = split(train);
     }
-    let classes = classes(task, &train)?;
-    let (train, dev) = check(&classes, train, dev)?;
+    let mut notes = Vec::new();
+    let classes = classes(task, &train, &mut notes)?;
+    let checked = check(&classes, train, dev, &mut notes);
+    for note in notes {
+        eprintln!("redress: {note}");
+    }
+    let (train, dev) = checked?;
     let bar = progress();
-    let trained = user::learn(task.head(), &classes, &train, &dev, args.seed, &mut |done, total| {
-        bar.set_length(total as u64);
-        bar.set_position(done as u64);
-    });
+    let trained = user::learn(
+        task.head(),
+        &classes,
+        &train,
+        &dev,
+        Some(nlp::Model::shipped()),
+        args.seed,
+        &mut |done, total| {
+            bar.set_length(total as u64);
+            bar.set_position(done as u64);
+        },
+    );
     bar.finish_and_clear();
     println!("task           {}", task.name());
     println!("lines          {} train, {} dev, {} classes", train.len(), dev.len(), classes.len());
@@ -131,13 +145,13 @@ fn split(lines: Vec<Line>) -> (Vec<Line>, Vec<Line>) {
     })
 }
 
-/// The classes that are learned: those that occur, in the task's order or by name.
-fn classes(task: TextTask, train: &[Line]) -> Result<Vec<String>> {
+/// The classes that are learned: those that occur, in the task's order or by name. Those that do not are noted.
+fn classes(task: TextTask, train: &[Line], notes: &mut Vec<String>) -> Result<Vec<String>> {
     let found: BTreeSet<&str> = train.iter().map(|line| line.label.as_str()).collect();
     let classes: Vec<String> = match task.fixed_classes() {
         Some(fixed) => {
             for class in fixed.iter().filter(|class| !found.contains(**class)) {
-                eprintln!("redress: no train line is labelled {class}: the model will never answer it");
+                notes.push(format!("no train line is labelled {class}: the model will never answer it"));
             }
             fixed.iter().filter(|class| found.contains(**class)).map(|class| (*class).to_owned()).collect()
         }
@@ -150,8 +164,13 @@ fn classes(task: TextTask, train: &[Line]) -> Result<Vec<String>> {
     }
 }
 
-/// Names what is odd about the lines and turns labels into numbers. Dev lines that repeat a train text are left out.
-fn check(classes: &[String], train: Vec<Line>, dev: Vec<Line>) -> Result<(Vec<Labelled>, Vec<Labelled>)> {
+/// Notes what is odd about the lines and turns labels into numbers. Dev lines that repeat a train text are left out.
+fn check(
+    classes: &[String],
+    train: Vec<Line>,
+    dev: Vec<Line>,
+    notes: &mut Vec<String>,
+) -> Result<(Vec<Labelled>, Vec<Labelled>)> {
     let mut prepared = Prepared::default();
     let mut seen: BTreeMap<Vec<u32>, String> = BTreeMap::new();
     let (mut repeated, mut conflicting) = (0, 0);
@@ -165,20 +184,20 @@ fn check(classes: &[String], train: Vec<Line>, dev: Vec<Line>) -> Result<(Vec<La
                 conflicting += 1;
                 if conflicting <= CONFLICTS_NAMED_MAX {
                     let start: String = line.text.chars().take(60).collect();
-                    eprintln!("redress: labelled both {} and {}: {start:?}", old.get(), line.label);
+                    notes.push(format!("labelled both {} and {}: {start:?}", old.get(), line.label));
                 }
             }
         }
     }
     if repeated > 0 {
-        eprintln!(
-            "redress: {repeated} train lines repeat an earlier one; they count as often as they stand there"
-        );
+        notes.push(format!(
+            "{repeated} train lines repeat an earlier one; they count as often as they stand there"
+        ));
     }
     if conflicting > 0 {
-        eprintln!(
-            "redress: {conflicting} train lines repeat an earlier text with another label; all were kept"
-        );
+        notes.push(format!(
+            "{conflicting} train lines repeat an earlier text with another label; all were kept"
+        ));
     }
     let number = |line: Line| -> Option<Labelled> {
         let class = classes.iter().position(|class| *class == line.label)?;
@@ -188,7 +207,7 @@ fn check(classes: &[String], train: Vec<Line>, dev: Vec<Line>) -> Result<(Vec<La
     let dev: Vec<Line> =
         dev.into_iter().filter(|line| !seen.contains_key(&recipe::key(&mut prepared, &line.text))).collect();
     if dev.len() < before {
-        eprintln!("redress: {} dev lines repeat a train text and were left out", before - dev.len());
+        notes.push(format!("{} dev lines repeat a train text and were left out", before - dev.len()));
     }
     let unseen: BTreeSet<&str> = dev
         .iter()
@@ -196,7 +215,7 @@ fn check(classes: &[String], train: Vec<Line>, dev: Vec<Line>) -> Result<(Vec<La
         .filter(|label| !classes.iter().any(|class| class == label))
         .collect();
     for label in unseen {
-        eprintln!("redress: dev has the label {label}, train has not: those lines were left out");
+        notes.push(format!("dev has the label {label}, train has not: those lines were left out"));
     }
     let train: Vec<Labelled> = train.into_iter().filter_map(number).collect();
     let dev: Vec<Labelled> = dev.into_iter().filter_map(number).collect();
@@ -246,6 +265,7 @@ mod tests {
 
     #[test]
     fn labels_of_one_kind_are_refused_by_name() {
+        let classes = |task, lines: &[Line]| classes(task, lines, &mut Vec::new());
         let error = classes(TextTask::Topic, &[line("a", "x"), line("b", "x")]).unwrap_err();
         assert_eq!(error.to_string(), "every train line is labelled x: there is nothing to tell apart");
         assert!(
@@ -254,10 +274,38 @@ mod tests {
     }
 
     #[test]
+    fn empty_classes_repeats_and_conflicting_labels_are_named() {
+        let mut notes = Vec::new();
+        let train = vec![
+            line("the parcel never came", "negative"),
+            line("The parcel never came!", "negative"),
+            line("the PARCEL never came", "positive"),
+            line("lovely shop", "positive"),
+        ];
+        let dev =
+            vec![line("lovely shop", "positive"), line("opens at nine", "neutral"), line("bad", "negative")];
+        let found = classes(TextTask::Sentiment, &train, &mut notes).unwrap();
+        let (train, dev) = check(&found, train, dev, &mut notes).unwrap();
+        assert_eq!((train.len(), dev.len()), (4, 1));
+        assert_eq!(
+            notes,
+            [
+                "no train line is labelled neutral: the model will never answer it",
+                "labelled both negative and positive: \"the PARCEL never came\"",
+                "1 train lines repeat an earlier one; they count as often as they stand there",
+                "1 train lines repeat an earlier text with another label; all were kept",
+                "1 dev lines repeat a train text and were left out",
+                "dev has the label neutral, train has not: those lines were left out",
+            ]
+        );
+    }
+
+    #[test]
     fn classes_keep_the_order_of_the_task() {
         let lines = [line("a", "positive"), line("b", "negative")];
-        assert_eq!(classes(TextTask::Sentiment, &lines).unwrap(), ["negative", "positive"]);
-        assert_eq!(classes(TextTask::Topic, &[line("a", "z"), line("b", "y")]).unwrap(), ["y", "z"]);
+        let classes = |task, lines: &[Line]| classes(task, lines, &mut Vec::new()).unwrap();
+        assert_eq!(classes(TextTask::Sentiment, &lines), ["negative", "positive"]);
+        assert_eq!(classes(TextTask::Topic, &[line("a", "z"), line("b", "y")]), ["y", "z"]);
     }
 
     #[test]
@@ -269,7 +317,7 @@ mod tests {
             line("something new entirely", "y"),
             line("unknown to train", "z"),
         ];
-        let (train, dev) = check(&names, train, dev).unwrap();
+        let (train, dev) = check(&names, train, dev, &mut Vec::new()).unwrap();
         assert_eq!((train.len(), dev.len()), (2, 1));
         assert_eq!(dev[0], Labelled { text: "something new entirely".to_owned(), class: 1 });
     }
@@ -301,7 +349,8 @@ mod tests {
         };
         let names = ["fruit".to_owned(), "tools".to_owned()];
         let all: Vec<Labelled> = texts("a").into_iter().chain(texts("b")).collect();
-        let learn = || user::learn(nlp::Task::Topic, &names, &all, &all[25..35], 7, &mut |_, _| {}).model;
+        let learn =
+            || user::learn(nlp::Task::Topic, &names, &all, &all[25..35], None, 7, &mut |_, _| {}).model;
         let model = nlp::Model::shipped().overlay(learn());
         let told = model.understand(&mut nlp::Scratch::default(), "screws and bolts", nlp::Hint::default());
         assert_eq!(model.topics()[usize::from(told.topics.as_slice()[0].0)], "tools");

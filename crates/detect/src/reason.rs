@@ -109,9 +109,11 @@ impl Reason {
             if people == 1.0 { "person" } else { "people" },
         );
         let least = if people >= crate::DistinctSketch::MAX as f32 { "at least " } else { "" };
+        // Else a reader wonders how so many people can have complained so few times.
+        let folded = if people > complaints { " (copies and doubtful ones count little)" } else { "" };
         let day = DAYS[usize::from(self.hour_of_week / 24) % 7];
         format!(
-            "{complaints} {noun} on {topic} in {} min from {least}{people} {crowd}; usual for {day} {:02}:00 is {} to {}",
+            "{complaints} {noun} on {topic} in {} min from {least}{people} {crowd}{folded}; usual for {day} {:02}:00 is {} to {}",
             (self.span_s / 60).max(1),
             self.hour_of_week % 24,
             self.usual_low,
@@ -150,6 +152,11 @@ mod tests {
         assert_eq!(
             reason.words("refunds"),
             "23 complaints on refunds in 10 min from 19 people; usual for Sunday 03:00 is 1 to 4; sudden; seen through 80 % of the sources"
+        );
+        let repeated = Reason { complaints: 4.0, people: 48.0, coverage: 1.0, ..reason };
+        assert_eq!(
+            repeated.words("safety"),
+            "4 complaints on safety in 10 min from 48 people (copies and doubtful ones count little); usual for Sunday 03:00 is 1 to 4; sudden"
         );
     }
 }

@@ -30,8 +30,6 @@ const REBUILD_RECORDS: usize = 10_000;
 const IDLE_WAIT: Duration = Duration::from_millis(250);
 /// The longest a poll waits when a batch is due and the one before is not yet committed.
 const COMMIT_LOOK: Duration = Duration::from_millis(5);
-/// Causes a batch's span is linked to, at most.
-const LINKS_MAX: usize = 16;
 /// First and longest pause after the log was unavailable.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
@@ -44,12 +42,7 @@ fn batch_span(records: &[Received]) -> Span {
         messaging.consumer.group.name = HOP,
         messaging.batch.message_count = records.len(),
     );
-    if !span.is_disabled() {
-        let traced = records.iter().filter(|r| r.record.headers.get("traceparent").is_some());
-        for record in traced.take(LINKS_MAX) {
-            telemetry::add_link(&span, &telemetry::extract(|name| record.record.headers.text(name)));
-        }
-    }
+    telemetry::link_causes(&span, records.iter().map(|r| |name: &str| r.record.headers.text(name)));
     span
 }
 

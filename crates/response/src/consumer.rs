@@ -20,8 +20,6 @@ use crate::store::SERVICE;
 pub const HOP: &str = "response";
 /// How the consumer calls itself towards readiness.
 pub const COMPONENT: &str = "response consumer";
-/// Causes a batch's span is linked to, at most.
-const LINKS_MAX: usize = 16;
 /// The longest a poll waits for a record.
 const POLL_WAIT: Duration = Duration::from_millis(250);
 /// The longest real time that everything is held back for a first look.
@@ -40,12 +38,7 @@ fn batch_span(records: &[Received]) -> Span {
         messaging.consumer.group.name = HOP,
         messaging.batch.message_count = records.len(),
     );
-    if !span.is_disabled() {
-        let traced = records.iter().filter(|r| r.record.headers.get("traceparent").is_some());
-        for record in traced.take(LINKS_MAX) {
-            telemetry::add_link(&span, &telemetry::extract(|name| record.record.headers.text(name)));
-        }
-    }
+    telemetry::link_causes(&span, records.iter().map(|r| |name: &str| r.record.headers.text(name)));
     span
 }
 

@@ -29,6 +29,9 @@ const NOT_EXPORTED: &str = "info,h2=off,hyper=off,hyper_util=off,tonic=off,tower
 /// The longest the exporters may take to empty their queues at the end.
 const FLUSH: Duration = Duration::from_secs(5);
 
+/// Causes a batch's span is linked to, at most.
+const LINKS_MAX: usize = 16;
+
 /// Where telemetry goes.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -231,11 +234,21 @@ pub fn set_parent(span: &tracing::Span, cause: TraceContext) {
     }
 }
 
-/// Ties `span` to one of many causes: as a link, for work on a batch.
-pub fn add_link(span: &tracing::Span, cause: &TraceContext) {
-    let context = cause.span().span_context().clone();
-    if context.is_valid() {
-        span.add_link(context);
+/// Links `span` to what caused the first records of a batch that were traced, 16 at most. Each of `headers`
+/// reads one record's.
+pub fn link_causes<'a, G>(span: &tracing::Span, headers: impl IntoIterator<Item = G>)
+where
+    G: Fn(&str) -> Option<&'a str>,
+{
+    if span.is_disabled() {
+        return;
+    }
+    let traced = headers.into_iter().filter(|get| get("traceparent").is_some());
+    for get in traced.take(LINKS_MAX) {
+        let context = extract(get).span().span_context().clone();
+        if context.is_valid() {
+            span.add_link(context);
+        }
     }
 }
 

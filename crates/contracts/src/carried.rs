@@ -78,29 +78,23 @@ fn carried(event: &[u8]) -> Result<Vec<u8>, DecodeError> {
     Ok(out)
 }
 
-/// The mention without entities, its text cut.
+/// The mention without entities, its text cut. Most have nothing to leave behind and are not copied.
 fn mention(mention: &[u8]) -> Result<Cow<'_, [u8]>, DecodeError> {
-    let is_kept = |field: &Field<'_>| !ENTITIES.contains(&field.tag) && cut(field).is_none();
-    let mut rest = mention;
-    // Most mentions have nothing to leave behind.
-    let first = loop {
-        let before = rest;
-        match next_field(&mut rest)? {
-            None => return Ok(Cow::Borrowed(mention)),
-            Some(field) if is_kept(&field) => {}
-            Some(_) => break before,
-        }
-    };
-    let mut out = mention[..mention.len() - first.len()].to_vec();
-    rest = first;
+    let mut out: Option<Vec<u8>> = None;
+    let (mut rest, mut begin) = (mention, 0);
     while let Some(field) = next_field(&mut rest)? {
-        match cut(&field) {
-            Some(text) => put(&mut out, TEXT, text.as_bytes()),
-            None if ENTITIES.contains(&field.tag) => {}
-            None => out.extend_from_slice(field.whole),
+        let text = cut(&field);
+        if text.is_some() || ENTITIES.contains(&field.tag) {
+            let out = out.get_or_insert_with(|| mention[..begin].to_vec());
+            if let Some(text) = text {
+                put(out, TEXT, text.as_bytes());
+            }
+        } else if let Some(out) = &mut out {
+            out.extend_from_slice(field.whole);
         }
+        begin += field.whole.len();
     }
-    Ok(Cow::Owned(out))
+    Ok(out.map_or(Cow::Borrowed(mention), Cow::Owned))
 }
 
 /// What remains of a text that is too long to travel on.

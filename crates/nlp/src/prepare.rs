@@ -143,6 +143,13 @@ impl Prepared {
         .run();
     }
 
+    /// The hashes of words, stretches and emoji, in order: equal lists are the same text for a reader, case, accents
+    /// of typing and marks aside.
+    pub fn gist(&self) -> impl Iterator<Item = u32> + '_ {
+        let said = self.tokens.iter().filter(|t| matches!(t.kind, Kind::Word | Kind::Dense | Kind::Emoji));
+        said.map(|t| self.hash(t.start as usize, t.end as usize))
+    }
+
     /// How many folded characters there are, the spaces between tokens included.
     pub fn len(&self) -> usize {
         self.prefix.len() - 1

@@ -13,7 +13,7 @@ use crate::language::ROWS;
 use crate::metrics::{Confusion, calibration_error};
 use crate::model::{Model, Scratch};
 use crate::part::{Head, Part, Task};
-use crate::prepare::{Kind, Prepared};
+use crate::prepare::Prepared;
 use crate::train::joint::{self, Plan, Sample, Settings};
 use crate::train::linear::{Loss, Matrix, Objective, Vocabulary, Weights, solve};
 use crate::understanding::Hint;
@@ -58,17 +58,12 @@ pub struct Trained {
     pub chosen: String,
 }
 
-/// A number for a text as folding sees it: case, accents of typing and marks aside, equal texts have equal keys.
+/// A number for a text: texts with the same [`Prepared::gist`] have the same key.
 pub fn key(text: &str) -> u64 {
     let mut prepared = Prepared::default();
     prepared.read(text);
-    let words: Vec<u8> = prepared
-        .tokens
-        .iter()
-        .filter(|token| matches!(token.kind, Kind::Word | Kind::Dense | Kind::Emoji))
-        .flat_map(|token| prepared.hash(token.start as usize, token.end as usize).to_le_bytes())
-        .collect();
-    xxh3_64(&words)
+    let gist: Vec<u8> = prepared.gist().flat_map(u32::to_le_bytes).collect();
+    xxh3_64(&gist)
 }
 
 /// Learns `task`. `classes` has at least two names, each with a train line. Where `base` answers the same question, its

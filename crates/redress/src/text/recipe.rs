@@ -183,14 +183,7 @@ pub(crate) struct Corpus {
 /// A text as folding sees it: equal keys are duplicates.
 pub(crate) fn key(prepared: &mut Prepared, text: &str) -> Vec<u32> {
     prepared.read(text);
-    prepared
-        .tokens
-        .iter()
-        .filter(|t| {
-            matches!(t.kind, nlp::prepare::Kind::Word | nlp::prepare::Kind::Dense | nlp::prepare::Kind::Emoji)
-        })
-        .map(|t| prepared.hash(t.start as usize, t.end as usize))
-        .collect()
+    prepared.gist().collect()
 }
 
 impl Recipe {

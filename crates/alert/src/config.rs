@@ -110,19 +110,13 @@ pub struct ThreadConfig {
     pub model: Option<PathBuf>,
 }
 
-/// A model file larger than this is none.
-const MODEL_BYTES_MAX: u64 = 64 << 20;
-
 impl ThreadConfig {
     /// Reads the forecast that is set.
     pub(crate) fn cascade(&self) -> anyhow::Result<CascadeModel> {
         let Some(path) = &self.model else { return Ok(CascadeModel::shipped()) };
-        let read = || {
-            let bytes = std::fs::metadata(path)?.len();
-            ensure!(bytes <= MODEL_BYTES_MAX, "it has {bytes} bytes, at most {MODEL_BYTES_MAX} are read");
-            Ok(CascadeModel::from_bytes(&std::fs::read(path)?)?)
-        };
-        read().with_context(|| format!("alert.threads.model: cannot use {}", path.display()))
+        let cannot = || format!("alert.threads.model: cannot use {}", path.display());
+        let bytes = runtime::file::read(path, CascadeModel::BYTES_MAX).with_context(cannot)?;
+        CascadeModel::from_bytes(&bytes).with_context(cannot)
     }
 }
 

@@ -7,7 +7,7 @@ use bus::Received;
 use futures::future::try_join_all;
 use model::{SourceKind, Timestamp, Verdict};
 use nlp::{Hint, Model, Scratch};
-use runtime::{Phase, Shutdown};
+use runtime::{Phase, Shutdown, file};
 use tracing::{info, warn};
 
 use crate::Config;
@@ -186,13 +186,7 @@ fn stamp(path: &Path) -> Option<Stamp> {
 
 fn load(path: &Path) -> anyhow::Result<Reader> {
     let named = || format!("cannot load model {}", path.display());
-    let bytes = std::fs::metadata(path).with_context(named)?.len();
-    anyhow::ensure!(
-        bytes <= MODEL_BYTES_MAX,
-        "{}: has {bytes} bytes, at most {MODEL_BYTES_MAX} are read",
-        named()
-    );
-    let bytes = std::fs::read(path).with_context(named)?;
+    let bytes = file::read(path, MODEL_BYTES_MAX).with_context(named)?;
     let model = Model::from_bytes(&bytes).map_err(|e| anyhow::anyhow!("{e}")).with_context(named)?;
     Ok(Reader::loaded(Model::shipped().overlay(model)))
 }

@@ -12,6 +12,8 @@ use serde::de::DeserializeOwned;
 use toml::de::{DeTable, DeValue};
 use toml::{Table, Value};
 
+use crate::file;
+
 /// Variables that begin with this are settings; two underscores go one level down:
 /// `REDRESS__INGEST__LISTEN` is `ingest.listen`.
 pub const ENVIRONMENT_PREFIX: &str = "REDRESS__";
@@ -98,11 +100,8 @@ pub fn load<T: DeserializeOwned>(
 
 fn read(path: &Path) -> Result<String, ConfigError> {
     let unreadable = |cause: String| ConfigError::Unreadable { path: path.to_owned(), cause };
-    let bytes = std::fs::metadata(path).map_err(|e| unreadable(e.to_string()))?.len();
-    if bytes > FILE_BYTES_MAX {
-        return Err(unreadable(format!("has {bytes} bytes, at most {FILE_BYTES_MAX} are read")));
-    }
-    std::fs::read_to_string(path).map_err(|e| unreadable(e.to_string()))
+    let bytes = file::read(path, FILE_BYTES_MAX).map_err(|e| unreadable(e.to_string()))?;
+    String::from_utf8(bytes).map_err(|_| unreadable("stream did not contain valid UTF-8".to_owned()))
 }
 
 /// As [`load`], from values: `file` is its name and text, `environment` variables with their full name.

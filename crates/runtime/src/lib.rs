@@ -7,6 +7,7 @@
 pub mod admin;
 pub mod brands;
 pub mod config;
+pub mod file;
 pub mod net;
 pub mod process;
 pub mod telemetry;

@@ -339,6 +339,9 @@ fn conformal(sorted: &[(f32, f32)], level: f32) -> f32 {
 }
 
 impl CascadeModel {
+    /// A file larger than this, in bytes, is no model.
+    pub const BYTES_MAX: u64 = 64 << 20;
+
     /// The model inside this crate, fitted on openly licensed threads and simulated ones.
     pub fn shipped() -> Self {
         match Self::from_bytes(include_bytes!("shipped.bin")) {

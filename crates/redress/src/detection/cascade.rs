@@ -53,8 +53,6 @@ pub(crate) struct Args {
 
 /// Ages at which a forecast is written, seconds.
 const CHECKS_S: [u32; 4] = [600, 3600, 10_800, 21_600];
-/// A model file larger than this is none.
-const MODEL_BYTES_MAX: u64 = 64 << 20;
 /// Most threads, and most reactions of all threads, that are fitted at once: training holds them in memory.
 const THREADS_MAX: usize = 100_000;
 const REACTIONS_MAX: usize = 20_000_000;
@@ -126,8 +124,9 @@ pub(crate) fn train(train: &[PathBuf], out: Option<&Path>) -> anyhow::Result<Exi
 fn load(path: &Path) -> anyhow::Result<CascadeModel> {
     let size =
         std::fs::metadata(path).with_context(|| format!("cannot read model {}", path.display()))?.len();
-    if size > MODEL_BYTES_MAX {
-        bail!("model {} has {size} bytes, at most {MODEL_BYTES_MAX} are read", path.display());
+    let bytes_max = CascadeModel::BYTES_MAX;
+    if size > bytes_max {
+        bail!("model {} has {size} bytes, at most {bytes_max} are read", path.display());
     }
     let bytes = std::fs::read(path).with_context(|| format!("cannot read model {}", path.display()))?;
     CascadeModel::from_bytes(&bytes).with_context(|| format!("cannot use model {}", path.display()))

@@ -142,7 +142,7 @@ impl Loop {
                 }
                 Err(error) => return Err(error).context("cannot read mentions"),
             }
-            if state.committing.is_some() && !state.is_committing() && self.settle(state).await? {
+            if state.committing.as_ref().is_some_and(JoinHandle::is_finished) && self.settle(state).await? {
                 self.forget(state).await?;
             }
             if self.is_due(state) {

@@ -201,13 +201,15 @@ impl Sender {
     async fn publish(&self, topic: Topic, ce_type: &'static str, claimed: &Claimed) -> Ended {
         let message = &claimed.entry.message;
         let at = claimed.entry.created_at;
-        let mut headers = bus::Headers::new();
-        headers.push(CE_SPECVERSION, "1.0");
-        headers.push(CE_ID, message.delivery_id.clone().into_bytes());
-        headers.push(CE_SOURCE, "redress/alert");
-        headers.push(CE_TYPE, ce_type);
-        headers.push(CE_TIME, at.to_string().into_bytes());
-        headers.push(CONTENT_TYPE, "application/protobuf");
+        let time = at.to_string();
+        let headers = bus::Headers::from_iter([
+            (CE_SPECVERSION, "1.0"),
+            (CE_ID, &message.delivery_id),
+            (CE_SOURCE, "redress/alert"),
+            (CE_TYPE, ce_type),
+            (CE_TIME, &time),
+            (CONTENT_TYPE, "application/protobuf"),
+        ]);
         let key = match message.ordering_key.parse::<MentionId>() {
             // Episode ids and mention ids alike travel as their 16 bytes.
             Ok(id) => Bytes::copy_from_slice(id.as_bytes()),

@@ -13,19 +13,22 @@
 pub mod bench;
 mod config;
 mod embedded;
+mod headers;
 mod interface;
 mod kafka;
 mod partitioner;
 mod record;
 mod topic;
+mod varint;
 
 pub use config::{LogConfig, Password, SecurityConfig};
 pub use embedded::{EmbeddedLog, EmbeddedSettings, GroupPosition, Maintained};
+pub use headers::Headers;
 pub use interface::{
     BatchToken, BusError, CommitError, Consumer, ConsumerSettings, Log, Partition, Polled, Publisher, Reader,
     RefusedRecord, Scanned, Step, StepSettings, TopicReport, Watermarks,
 };
 pub use kafka::{KafkaLog, KafkaSecurity, KafkaSettings, KafkaStatistics, KafkaTls, StatisticsSink};
 pub use partitioner::partition_of;
-pub use record::{HEADER_BYTES_MAX, Headers, Outgoing, Position, RECORD_BYTES_MAX, Received, Record};
+pub use record::{HEADER_BYTES_MAX, Outgoing, Position, RECORD_BYTES_MAX, Received, Record};
 pub use topic::{Cleanup, Topic, TopicPlan};

@@ -126,14 +126,12 @@ fn end(received: &Received, event: &MentionEvent, verdict: Option<Verdict>, now:
         Ok(message) => message,
         Err(error) => return refuse(received, "malformed_protobuf", &error.to_string(), now),
     };
-    let sealed = envelope::seal(&event.event_id.to_string(), SOURCE, now, &message);
-    let mut headers = Headers::with_capacity(sealed.headers.len() + CARRIED.len());
-    headers.extend(sealed.headers);
-    for name in CARRIED {
-        if let Some(value) = received.record.headers.get(name) {
-            headers.push(name, value.clone());
-        }
-    }
+    let mut event_id = [0; 36];
+    let event_id = event.event_id.as_uuid().hyphenated().encode_lower(&mut event_id);
+    let sealed = envelope::seal(event_id, SOURCE, now, &message);
+    let carried = CARRIED.iter().filter_map(|name| Some((*name, received.record.headers.get(name)?)));
+    let sealed_headers = sealed.headers.iter().map(|(name, value)| (*name, &value[..]));
+    let headers: Headers = sealed_headers.chain(carried).collect();
     let key = contracts::id(event.mention_id.as_bytes());
     let record = Record { key, value: Some(sealed.value), headers, at: received.record.at };
     if let Err(reason) = record.check_size() {

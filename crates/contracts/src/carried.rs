@@ -27,8 +27,8 @@ const ENTITIES: RangeInclusive<u32> = 12..=15;
 pub struct CarriedVerdict {
     #[prost(bytes = "bytes", tag = "1")]
     event_id: Bytes,
-    #[prost(bytes = "bytes", tag = "2")]
-    mention: Bytes,
+    #[prost(bytes = "vec", tag = "2")]
+    mention: Vec<u8>,
     #[prost(bytes = "bytes", tag = "3")]
     thread_root: Bytes,
     #[prost(message, optional, tag = "4")]
@@ -56,7 +56,7 @@ impl CarriedVerdict {
     ) -> Result<Self, DecodeError> {
         Ok(Self {
             event_id: id(event.event_id.as_bytes()),
-            mention: carried(bytes)?.into(),
+            mention: carried(bytes)?,
             thread_root: id(event.thread_root().as_bytes()),
             verdict: verdict.map(wire::Verdict::from),
             classified_at_us: classified_at.as_micros(),

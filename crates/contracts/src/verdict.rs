@@ -16,7 +16,7 @@ impl From<Verdict> for wire::Verdict {
     fn from(verdict: Verdict) -> Self {
         let Verdict { sentiment, severity, signals, reply, .. } = verdict;
         Self {
-            language: verdict.language.to_string(),
+            language: verdict.language.as_str().to_owned(),
             sentiment: Some(wire::Sentiment {
                 negative: sentiment.negative.get(),
                 neutral: sentiment.neutral.get(),
@@ -31,7 +31,10 @@ impl From<Verdict> for wire::Verdict {
             topics: verdict
                 .topics
                 .iter()
-                .map(|t| wire::TopicScore { name: t.topic.to_string(), probability: t.probability.get() })
+                .map(|t| wire::TopicScore {
+                    name: t.topic.as_str().to_owned(),
+                    probability: t.probability.get(),
+                })
                 .collect(),
             signals: Some(wire::Signals {
                 spam: signals.spam.get(),

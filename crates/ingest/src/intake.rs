@@ -445,9 +445,8 @@ impl Intake {
         now: Timestamp,
     ) -> Outgoing {
         let sealed = envelope::seal(id, SOURCE, now, message);
-        let mut headers = Headers::with_capacity(sealed.headers.len() + 2);
-        headers.extend(sealed.headers);
-        runtime::telemetry::inject(|name, value| headers.push(name.to_owned(), value));
+        let mut headers = Headers::from_iter(sealed.headers);
+        runtime::telemetry::inject(|name, value| headers.push(name, value));
         Outgoing {
             topic,
             partition: None,

@@ -1,12 +1,9 @@
 //! The bytes of a row of the embedded log: some records of one partition, one after the other.
 
-use std::borrow::Cow;
-
 use bytes::Bytes;
 use model::Timestamp;
 
-use crate::record::KNOWN_HEADERS;
-use crate::{Headers, Partition, Position, Received, Record};
+use crate::{Headers, Partition, Position, Received, Record, headers, varint};
 
 /// The layout below. Another layout gets another number.
 const LAYOUT: u8 = 1;
@@ -55,27 +52,18 @@ impl RowWriter {
 
     pub(super) fn push(&mut self, offset: i64, record: &Record) {
         let at = record.at.as_micros();
-        put_varint(&mut self.bytes, offset.abs_diff(self.base_offset));
-        put_varint(&mut self.bytes, zigzag(at.wrapping_sub(self.base_at)));
-        put_bytes(&mut self.bytes, &record.key);
+        varint::put(&mut self.bytes, offset.abs_diff(self.base_offset));
+        varint::put(&mut self.bytes, zigzag(at.wrapping_sub(self.base_at)));
+        varint::put_slice(&mut self.bytes, &record.key);
         match &record.value {
-            None => put_varint(&mut self.bytes, 0),
+            None => varint::put(&mut self.bytes, 0),
             Some(value) => {
-                put_varint(&mut self.bytes, value.len() as u64 + 1);
+                varint::put(&mut self.bytes, value.len() as u64 + 1);
                 self.bytes.extend_from_slice(value);
             }
         }
-        put_varint(&mut self.bytes, record.headers.iter().count() as u64);
-        for (name, value) in record.headers.iter() {
-            match KNOWN_HEADERS.iter().position(|known| *known == name) {
-                Some(place) => self.bytes.push(place as u8 + 1),
-                None => {
-                    self.bytes.push(0);
-                    put_bytes(&mut self.bytes, name.as_bytes());
-                }
-            }
-            put_bytes(&mut self.bytes, value);
-        }
+        varint::put(&mut self.bytes, record.headers.iter().count() as u64);
+        self.bytes.extend_from_slice(record.headers.as_bytes());
         self.last_offset = offset;
         self.max_at = self.max_at.max(at);
         self.count += 1;
@@ -121,16 +109,7 @@ pub(super) fn read_row(
             length => Some(cursor.take(length - 1)?),
         };
         let count = cursor.varint()?;
-        // A damaged count reserves no more than its bytes could hold.
-        let room = if skipped { 0 } else { usize::try_from(count).unwrap_or(0).min(bytes.len() - cursor.at) };
-        let mut headers = Headers::with_capacity(room);
-        for _ in 0..count {
-            let name = cursor.name()?;
-            let value = cursor.slice()?;
-            if !skipped {
-                headers.push(name, value);
-            }
-        }
+        let headers = cursor.headers(count)?;
         if !skipped {
             let record = Record { key, value, headers, at: Timestamp::from_micros(at) };
             into.push(Received { position: Position::new(partition, offset), record });
@@ -165,15 +144,10 @@ impl Cursor<'_> {
     }
 
     fn varint(&mut self) -> Result<u64, Damaged> {
-        let mut value = 0u64;
-        for shift in (0..64).step_by(7) {
-            let byte = self.byte()?;
-            value |= u64::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                return Ok(value);
-            }
-        }
-        Err(self.damaged("a number without an end"))
+        let mut rest = &self.bytes[self.at..];
+        let value = varint::take(&mut rest).ok_or_else(|| self.damaged("a number without an end"))?;
+        self.at = self.bytes.len() - rest.len();
+        Ok(value)
     }
 
     fn take(&mut self, length: u64) -> Result<Bytes, Damaged> {
@@ -192,32 +166,18 @@ impl Cursor<'_> {
         self.take(length)
     }
 
-    fn name(&mut self) -> Result<Cow<'static, str>, Damaged> {
-        match self.byte()? {
-            0 => {
-                let name = self.slice()?;
-                let name = std::str::from_utf8(&name).map_err(|_| self.damaged("a name that is no text"))?;
-                Ok(Cow::Owned(name.to_owned()))
+    fn headers(&mut self, count: u64) -> Result<Headers, Damaged> {
+        let begin = self.at;
+        let mut rest = &self.bytes[begin..];
+        for _ in 0..count {
+            if !headers::skip(&mut rest) {
+                self.at = self.bytes.len() - rest.len();
+                return Err(self.damaged("no header where one should be"));
             }
-            place => KNOWN_HEADERS
-                .get(usize::from(place) - 1)
-                .map(|name| Cow::Borrowed(*name))
-                .ok_or_else(|| self.damaged("an unknown name")),
         }
+        self.at = self.bytes.len() - rest.len();
+        Ok(Headers::lying_in(self.bytes.slice(begin..self.at)))
     }
-}
-
-fn put_varint(bytes: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        bytes.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    bytes.push(value as u8);
-}
-
-fn put_bytes(bytes: &mut Vec<u8>, slice: &[u8]) {
-    put_varint(bytes, slice.len() as u64);
-    bytes.extend_from_slice(slice);
 }
 
 const fn zigzag(value: i64) -> u64 {

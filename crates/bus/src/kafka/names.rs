@@ -1,13 +1,16 @@
 //! Our topics and records in Kafka's terms.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use model::Timestamp;
 use rdkafka::message::{BorrowedMessage, Header, Headers as _, Message, OwnedHeaders};
 use rdkafka::producer::BaseRecord;
 use rdkafka::{IntoOpaque, Offset, TopicPartitionList};
 
-use crate::record::known_header;
+use crate::headers::put;
 use crate::{Headers, Outgoing, Partition, Position, Received, Record, Topic};
+
+/// What a header needs besides its name and its value, at most: what kind of name it has, and two lengths.
+const HEADER_FRAME_BYTES: usize = 1 + 5 + 5;
 
 /// The topics' names with their prefix.
 #[derive(Debug, Clone)]
@@ -60,7 +63,7 @@ impl Names {
         if record.headers.iter().next().is_some() {
             let mut headers = OwnedHeaders::new_with_capacity(record.headers.iter().count());
             for (key, value) in record.headers.iter() {
-                headers = headers.insert(Header { key, value: Some(&value[..]) });
+                headers = headers.insert(Header { key, value: Some(value) });
             }
             out.headers = Some(headers);
         }
@@ -70,20 +73,20 @@ impl Names {
     /// What we read; `None` when it is of no topic of ours.
     pub(crate) fn received(&self, message: &BorrowedMessage<'_>) -> Option<Received> {
         let partition = Partition { topic: self.topic(message.topic())?, number: message.partition() };
-        let headers_from = read_headers(message);
+        let headers = read_headers(message);
+        let header_bytes: usize =
+            headers.iter().map(|(name, value)| name.len() + value.len() + HEADER_FRAME_BYTES).sum();
         // One allocation for the whole record.
-        let header_bytes: usize = headers_from.iter().map(|(_, value)| value.len()).sum();
-        let mut bytes = BytesMut::with_capacity(message.key_len() + message.payload_len() + header_bytes);
-        let mut put = |slice: &[u8]| -> Bytes {
-            bytes.extend_from_slice(slice);
-            bytes.split().freeze()
-        };
-        let key = message.key().map_or_else(Bytes::new, &mut put);
-        let value = message.payload().map(&mut put);
-        let mut headers = Headers::with_capacity(headers_from.len());
-        for (name, value) in headers_from {
-            headers.push(known_header(name), put(value));
+        let mut bytes = Vec::with_capacity(message.key_len() + message.payload_len() + header_bytes);
+        bytes.extend_from_slice(message.key().unwrap_or_default());
+        bytes.extend_from_slice(message.payload().unwrap_or_default());
+        for (name, value) in headers {
+            put(&mut bytes, name, value);
         }
+        let mut rest = Bytes::from(bytes);
+        let key = rest.split_to(message.key_len());
+        let value = message.payload().map(|payload| rest.split_to(payload.len()));
+        let headers = Headers::lying_in(rest);
         let at = Timestamp::from_millis(message.timestamp().to_millis().unwrap_or(0));
         let record = Record { key, value, headers, at };
         Some(Received { position: Position::new(partition, message.offset()), record })

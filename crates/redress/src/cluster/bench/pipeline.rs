@@ -310,10 +310,9 @@ async fn ids(rig: &Rig, topic: Topic) -> anyhow::Result<(BTreeSet<bytes::Bytes>,
         while next < end {
             let part = reader.scan(partition, next, end, 10_000).await?;
             for received in part.records {
-                let id = received.record.headers.get(contracts::envelope::CE_ID).cloned();
+                let id = received.record.headers.get(contracts::envelope::CE_ID);
                 let id = id.with_context(|| format!("a record of {topic} has no id"))?;
-                // Not a slice of the whole row.
-                again += u64::from(!ids.insert(bytes::Bytes::copy_from_slice(&id)));
+                again += u64::from(!ids.insert(bytes::Bytes::copy_from_slice(id)));
             }
             ensure!(part.next > next, "{topic} cannot be read beyond {next}");
             next = part.next;

@@ -16,17 +16,6 @@ mod lines;
 mod scenario;
 mod text;
 
-/// Everything in one process allocates in bursts on many threads; what a burst needed is given back.
-#[cfg(feature = "cluster")]
-#[global_allocator]
-static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
-
-/// Few arenas, and what lies idle for half a second goes back.
-#[cfg(feature = "cluster")]
-#[expect(unsafe_code, reason = "jemalloc reads its settings from a symbol of this name")]
-#[unsafe(export_name = "malloc_conf")]
-static MALLOC_CONF: &[u8] = b"background_thread:true,narenas:2,dirty_decay_ms:500,muzzy_decay_ms:0\0";
-
 #[derive(Debug, Parser)]
 #[command(name = "redress", version, about, propagate_version = true)]
 struct Cli {

@@ -13,6 +13,7 @@ pub mod process;
 pub mod telemetry;
 
 mod account;
+mod allocator;
 mod clock;
 mod secret;
 mod shutdown;

@@ -4,7 +4,7 @@ use crate::{
     context::Prior,
     rhythm::Rhythm,
     subject::ROW_S,
-    tail::{Tail, TailLesson},
+    tail::{Lapse, Tail, TailLesson},
     tuning::Tuning,
 };
 
@@ -78,13 +78,13 @@ pub(crate) struct Beat {
     pub(crate) is_past: bool,
 }
 
-/// How far a subject's branches usually are from what is expected, and how high the peaks of its score are: what
-/// one threshold needs to mean one false alarm rate.
+/// How far each of a subject's branches usually is from what is expected, and how high its peaks are: what one
+/// threshold needs to mean one false alarm rate.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Calibration {
     /// Variances of the branches' stabilised residuals.
     pub(crate) variance: [f32; BRANCHES],
-    pub(crate) tail: TailLesson,
+    pub(crate) tails: [TailLesson; BRANCHES],
 }
 
 /// What one key teaches.
@@ -102,14 +102,14 @@ pub(crate) struct Lesson {
 pub(crate) struct Pulse {
     /// Events per second, free of rhythm.
     level: f32,
-    /// Observed seconds so far, saturating at the memory of the level.
+    /// Observed seconds so far, saturating at the longest memory.
     age_s: f32,
     rhythm: Rhythm,
     windows: [Branch; WINDOWS],
     evidence: Evidence,
     /// Running variances of the branches' stabilised residuals.
     variance: [f32; BRANCHES],
-    tail: Tail,
+    tails: [Tail; BRANCHES],
 }
 
 /// What came in a stretch.
@@ -160,18 +160,22 @@ impl Stretch {
 impl Pulse {
     /// A key nobody has seen: it starts from the prior, which is believed for the prior's `trust_s` seconds.
     pub(crate) fn new(prior: &Prior, tuning: &Tuning) -> Self {
-        let (variance, tail) = match &prior.calibration {
-            Some(known) => (known.variance, Tail::from_lesson(known.tail, tuning)),
-            None => ([1.0; BRANCHES], Tail::new(tuning)),
+        let age_s = prior.trust_s.max(1.0);
+        let trust_rows = age_s / ROW_S;
+        let (variance, tails) = match &prior.calibration {
+            Some(known) => {
+                (known.variance, known.tails.map(|lesson| Tail::from_lesson(lesson, trust_rows, tuning)))
+            }
+            None => ([1.0; BRANCHES], [Tail::new(trust_rows, tuning); BRANCHES]),
         };
         Self {
             level: prior.level_per_s.max(1e-9),
-            age_s: prior.trust_s.max(1.0),
+            age_s,
             rhythm: prior.rhythm,
             windows: [Branch::default(); WINDOWS],
             evidence: Evidence::default(),
             variance,
-            tail,
+            tails,
         }
     }
 
@@ -181,8 +185,6 @@ impl Pulse {
         let expected_per_s = self.level_before_window(tuning) * factor;
         let expected = expected_per_s * stretch.observed_s;
         let count = if stretch.is_backlog { load.weight.min(expected) } else { load.weight };
-        let mut best = Beat { expected_per_s, ..Beat::default() };
-        let mut score = f32::NEG_INFINITY;
         let [sudden_tau, building_tau, slow_tau] = tuning.branch_tau_s;
         let [sudden, building] = &mut self.windows;
         let residuals = [
@@ -190,21 +192,37 @@ impl Pulse {
             building.compare(count, expected, stretch, building_tau, tuning),
             self.evidence.sum_up(count, expected_per_s, stretch, slow_tau, tuning),
         ];
-        best.is_past = residuals[0] < 0.0;
-        for (index, (residual, variance)) in residuals.iter().zip(self.variance).enumerate() {
-            let this = residual / variance.sqrt().max(tuning.spread_floor) * tuning.branch_weight[index];
-            if this > score {
-                score = this;
-                best.branch = index as u8;
-            }
-        }
-        best.surprise = self.tail.surprise(score, tuning).max(0.0);
-        let rows = stretch.observed_s / stretch.row_s;
-        self.tail.learn(score, rows, stretch.now_s, tuning);
+        let (branch, surprise) = self.most_surprised(&residuals, stretch, tuning);
+        let best = Beat { surprise, branch, expected_per_s, is_past: residuals[0] < 0.0 };
         if self.learn(count, factor, &residuals, best.surprise, stretch, tuning) {
             self.rhythm.weigh(load.complaints, load.weight, stretch.now_s);
         }
         best
+    }
+
+    /// The branch whose residual is rarest by its own tail, and the surprise of that; each tail learns its residual.
+    fn most_surprised(
+        &mut self,
+        residuals: &[f32; BRANCHES],
+        stretch: &Stretch,
+        tuning: &Tuning,
+    ) -> (u8, f32) {
+        let lapse = Lapse {
+            seen_rows: self.age_s / stretch.row_s,
+            rows: stretch.observed_s / stretch.row_s,
+            elapsed_s: stretch.observed_s + stretch.missing_s,
+            now_s: stretch.now_s,
+        };
+        let (mut branch, mut most) = (0, f32::NEG_INFINITY);
+        for (index, tail) in self.tails.iter_mut().enumerate() {
+            let score = residuals[index] / self.variance[index].sqrt().max(tuning.spread_floor);
+            let surprise = tail.surprise(score, lapse.seen_rows, tuning);
+            if surprise > most {
+                (branch, most) = (index as u8, surprise);
+            }
+            tail.learn(score, &lapse, tuning);
+        }
+        (branch, (most - tuning.branch_cost).max(0.0))
     }
 
     /// The level without what the last minutes taught: a young key's level is soon made of the very
@@ -224,16 +242,22 @@ impl Pulse {
 
     /// The complaints that nine in ten windows hold where they are expected to weigh `expected`.
     pub(crate) fn usual(&self, expected: f32, tuning: &Tuning) -> (f32, f32) {
+        // The sudden branch's spread is that of about such a stretch.
+        let (low, high) = self.usual_within(expected, 0, tuning);
+        ((low / self.rhythm.gravity()).floor(), (high / self.rhythm.gravity()).ceil())
+    }
+
+    /// The events that nine in ten stretches hold where `expected` are, by the spread of a window (0 sudden,
+    /// 1 building); never less apart than Poisson counts are.
+    pub(crate) fn usual_within(&self, expected: f32, window: usize, tuning: &Tuning) -> (f32, f32) {
         let middle = stable(expected, tuning);
-        // The sudden branch's spread is that of about such a stretch; never less than Poisson's.
-        let reach = 1.645 * self.variance[0].sqrt().max(1.0);
-        let complaints = |value: f32| unstable(value, tuning) / self.rhythm.gravity();
-        (complaints(middle - reach).floor(), complaints(middle + reach).ceil())
+        let reach = 1.645 * self.variance[window.min(WINDOWS - 1)].sqrt().max(1.0);
+        (unstable(middle - reach, tuning), unstable(middle + reach, tuning))
     }
 
     /// See [`crate::SubjectState::touch`].
     pub(crate) fn touch(&self) -> u32 {
-        self.level.to_bits() ^ self.windows[1].seen.to_bits() ^ self.tail.touch()
+        self.level.to_bits() ^ self.windows[1].seen.to_bits() ^ self.tails[0].touch()
     }
 
     /// What this key knows that a young one may borrow.
@@ -241,8 +265,8 @@ impl Pulse {
         Lesson {
             level_per_s: self.level.max(1e-9),
             rhythm: self.rhythm,
-            days: self.age_s / DAY_S,
-            calibration: Calibration { variance: self.variance, tail: self.tail.lesson() },
+            days: self.age_s.min(baseline_s(&Tuning::SHIPPED)) / DAY_S,
+            calibration: Calibration { variance: self.variance, tails: self.tails.map(|tail| tail.lesson()) },
         }
     }
 
@@ -268,7 +292,8 @@ impl Pulse {
                 * variance.max(tuning.spread_floor * tuning.spread_floor);
             *variance += rate * ((residual * residual).min(bound) - *variance);
         }
-        self.age_s = (self.age_s + observed).min(tuning.spread_days.max(tuning.level_days) * DAY_S);
+        let longest_s = baseline_s(tuning).max(tuning.tail_memory_rows * stretch.row_s);
+        self.age_s = (self.age_s + observed).min(longest_s);
         if !stretch.learn || surprise > tuning.freeze_surprise {
             return false;
         }
@@ -293,7 +318,7 @@ impl Pulse {
         }
         out.f32(self.evidence.0);
         self.variance.iter().for_each(|value| out.f32(*value));
-        self.tail.words(out);
+        self.tails.iter().for_each(|tail| tail.words(out));
     }
 
     pub(crate) fn from_words(input: &mut crate::snapshot::Reader<'_>) -> Option<Self> {
@@ -308,11 +333,21 @@ impl Pulse {
         for value in &mut variance {
             *value = input.f32()?;
         }
-        Some(Self { level, age_s, rhythm, windows, evidence, variance, tail: Tail::from_words(input)? })
+        let mut tails = [Tail::default(); BRANCHES];
+        for tail in &mut tails {
+            *tail = Tail::from_words(input)?;
+        }
+        Some(Self { level, age_s, rhythm, windows, evidence, variance, tails })
     }
 }
 
 const DAY_S: f32 = 86_400.0;
+
+/// Seconds that the baseline remembers: own observation beyond them makes a key no better known.
+fn baseline_s(tuning: &Tuning) -> f32 {
+    tuning.spread_days.max(tuning.level_days) * DAY_S
+}
+
 /// Seconds of own observation that a first spread is worth.
 const SPREAD_TRUST_S: f32 = 6.0 * 3600.0;
 

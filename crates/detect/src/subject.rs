@@ -5,7 +5,7 @@ use crate::{
     episode::{Episode, EpisodeSignal, Scene},
     policy::DetectPolicy,
     pulse::{Beat, Lesson, Load, Pulse, Stretch},
-    reason::{Branch, Reason, ReasonKind},
+    reason::{Branch, Reason, ReasonKind, hour_of_week},
     series::NEW_USUAL_S,
     snapshot,
     tally::Tally,
@@ -46,7 +46,7 @@ const EPOCH_S: i64 = 946_684_800;
 /// The row that surprise is counted by, seconds.
 pub const ROW_S: f32 = 300.0;
 /// First byte of a snapshot.
-const VERSION: u8 = 4;
+const VERSION: u8 = 5;
 
 /// Takes a tally into the subject's state and says what it means.
 ///
@@ -229,11 +229,10 @@ impl SubjectState {
             span_s,
             usual_low,
             usual_high,
-            // 1970-01-01 was a Thursday.
-            hour_of_week: ((local_s.div_euclid(3600) + 72).rem_euclid(168)) as u8,
+            hour_of_week: hour_of_week(local_s),
             surprise: beat.surprise,
             open_at: opening(p_spread, policy),
-            branch: [Branch::Sudden, Branch::Building, Branch::Slow][usize::from(beat.branch)],
+            branch: Branch::ALL[usize::from(beat.branch)],
             coverage: context.coverage.share,
             p_spread,
         }

@@ -48,7 +48,7 @@ impl Prior {
     pub const NONE: Self =
         Self { level_per_s: 1.0 / 86_400.0, rhythm: Rhythm::FLAT, trust_s: 3600.0, calibration: None };
 
-    /// Pools subjects of a brand or tenant: the geometric means of level, and of each branch's spread and tail, and the
+    /// Pools subjects of a brand or tenant: the geometric means of level, spread and tail, and the
     /// evidence-weighted rhythm.
     ///
     /// The result depends on the subjects, not on their order beyond rounding; pass them in a fixed order.
@@ -69,8 +69,8 @@ struct Pool {
     weekdays: [f64; 7],
     gravity: f64,
     log_variance: [f64; BRANCHES],
-    log_threshold: [f64; BRANCHES],
-    log_excess: [f64; BRANCHES],
+    log_threshold: f64,
+    log_excess: f64,
 }
 
 impl Pool {
@@ -82,8 +82,8 @@ impl Pool {
         self.log_level += log(lesson.level_per_s);
         let known = lesson.calibration;
         self.log_variance.iter_mut().zip(known.variance).for_each(|(sum, variance)| *sum += log(variance));
-        self.log_threshold.iter_mut().zip(known.tails).for_each(|(sum, tail)| *sum += log(tail.threshold));
-        self.log_excess.iter_mut().zip(known.tails).for_each(|(sum, tail)| *sum += log(tail.excess));
+        self.log_threshold += log(known.tail.threshold);
+        self.log_excess += log(known.tail.excess);
         let events = days * f64::from(lesson.level_per_s);
         self.events += events;
         let add = |(sum, factor): (&mut f64, f32)| *sum += events * f64::from(factor);
@@ -106,10 +106,7 @@ impl Pool {
             trust_s: (self.days * 8640.0).clamp(3600.0, 86_400.0) as f32,
             calibration: Some(Calibration {
                 variance: self.log_variance.map(mean),
-                tails: std::array::from_fn(|branch| TailLesson {
-                    threshold: mean(self.log_threshold[branch]),
-                    excess: mean(self.log_excess[branch]),
-                }),
+                tail: TailLesson { threshold: mean(self.log_threshold), excess: mean(self.log_excess) },
             }),
         }
     }

@@ -4,7 +4,7 @@ use crate::{
     context::Prior,
     rhythm::Rhythm,
     subject::ROW_S,
-    tail::{Lapse, Tail, TailLesson},
+    tail::{Tail, TailLesson},
     tuning::Tuning,
 };
 
@@ -78,13 +78,13 @@ pub(crate) struct Beat {
     pub(crate) is_past: bool,
 }
 
-/// How far each of a subject's branches usually is from what is expected, and how high its peaks are: what one
-/// threshold needs to mean one false alarm rate.
+/// How far a subject's branches usually are from what is expected, and how high the peaks of its score are: what
+/// one threshold needs to mean one false alarm rate.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Calibration {
     /// Variances of the branches' stabilised residuals.
     pub(crate) variance: [f32; BRANCHES],
-    pub(crate) tails: [TailLesson; BRANCHES],
+    pub(crate) tail: TailLesson,
 }
 
 /// What one key teaches.
@@ -102,14 +102,14 @@ pub(crate) struct Lesson {
 pub(crate) struct Pulse {
     /// Events per second, free of rhythm.
     level: f32,
-    /// Observed seconds so far, saturating at the longest memory.
+    /// Observed seconds so far, saturating at the memory of the level.
     age_s: f32,
     rhythm: Rhythm,
     windows: [Branch; WINDOWS],
     evidence: Evidence,
     /// Running variances of the branches' stabilised residuals.
     variance: [f32; BRANCHES],
-    tails: [Tail; BRANCHES],
+    tail: Tail,
 }
 
 /// What came in a stretch.
@@ -160,22 +160,18 @@ impl Stretch {
 impl Pulse {
     /// A key nobody has seen: it starts from the prior, which is believed for the prior's `trust_s` seconds.
     pub(crate) fn new(prior: &Prior, tuning: &Tuning) -> Self {
-        let age_s = prior.trust_s.max(1.0);
-        let trust_rows = age_s / ROW_S;
-        let (variance, tails) = match &prior.calibration {
-            Some(known) => {
-                (known.variance, known.tails.map(|lesson| Tail::from_lesson(lesson, trust_rows, tuning)))
-            }
-            None => ([1.0; BRANCHES], [Tail::new(trust_rows, tuning); BRANCHES]),
+        let (variance, tail) = match &prior.calibration {
+            Some(known) => (known.variance, Tail::from_lesson(known.tail, tuning)),
+            None => ([1.0; BRANCHES], Tail::new(tuning)),
         };
         Self {
             level: prior.level_per_s.max(1e-9),
-            age_s,
+            age_s: prior.trust_s.max(1.0),
             rhythm: prior.rhythm,
             windows: [Branch::default(); WINDOWS],
             evidence: Evidence::default(),
             variance,
-            tails,
+            tail,
         }
     }
 
@@ -185,6 +181,8 @@ impl Pulse {
         let expected_per_s = self.level_before_window(tuning) * factor;
         let expected = expected_per_s * stretch.observed_s;
         let count = if stretch.is_backlog { load.weight.min(expected) } else { load.weight };
+        let mut best = Beat { expected_per_s, ..Beat::default() };
+        let mut score = f32::NEG_INFINITY;
         let [sudden_tau, building_tau, slow_tau] = tuning.branch_tau_s;
         let [sudden, building] = &mut self.windows;
         let residuals = [
@@ -192,37 +190,21 @@ impl Pulse {
             building.compare(count, expected, stretch, building_tau, tuning),
             self.evidence.sum_up(count, expected_per_s, stretch, slow_tau, tuning),
         ];
-        let (branch, surprise) = self.most_surprised(&residuals, stretch, tuning);
-        let best = Beat { surprise, branch, expected_per_s, is_past: residuals[0] < 0.0 };
+        best.is_past = residuals[0] < 0.0;
+        for (index, (residual, variance)) in residuals.iter().zip(self.variance).enumerate() {
+            let this = residual / variance.sqrt().max(tuning.spread_floor) * tuning.branch_weight[index];
+            if this > score {
+                score = this;
+                best.branch = index as u8;
+            }
+        }
+        best.surprise = self.tail.surprise(score, tuning).max(0.0);
+        let rows = stretch.observed_s / stretch.row_s;
+        self.tail.learn(score, rows, stretch.now_s, tuning);
         if self.learn(count, factor, &residuals, best.surprise, stretch, tuning) {
             self.rhythm.weigh(load.complaints, load.weight, stretch.now_s);
         }
         best
-    }
-
-    /// The branch whose residual is rarest by its own tail, and the surprise of that; each tail learns its residual.
-    fn most_surprised(
-        &mut self,
-        residuals: &[f32; BRANCHES],
-        stretch: &Stretch,
-        tuning: &Tuning,
-    ) -> (u8, f32) {
-        let lapse = Lapse {
-            seen_rows: self.age_s / stretch.row_s,
-            rows: stretch.observed_s / stretch.row_s,
-            elapsed_s: stretch.observed_s + stretch.missing_s,
-            now_s: stretch.now_s,
-        };
-        let (mut branch, mut most) = (0, f32::NEG_INFINITY);
-        for (index, tail) in self.tails.iter_mut().enumerate() {
-            let score = residuals[index] / self.variance[index].sqrt().max(tuning.spread_floor);
-            let surprise = tail.surprise(score, lapse.seen_rows, tuning);
-            if surprise > most {
-                (branch, most) = (index as u8, surprise);
-            }
-            tail.learn(score, &lapse, tuning);
-        }
-        (branch, (most - tuning.branch_cost).max(0.0))
     }
 
     /// The level without what the last minutes taught: a young key's level is soon made of the very
@@ -257,7 +239,7 @@ impl Pulse {
 
     /// See [`crate::SubjectState::touch`].
     pub(crate) fn touch(&self) -> u32 {
-        self.level.to_bits() ^ self.windows[1].seen.to_bits() ^ self.tails[0].touch()
+        self.level.to_bits() ^ self.windows[1].seen.to_bits() ^ self.tail.touch()
     }
 
     /// What this key knows that a young one may borrow.
@@ -265,8 +247,8 @@ impl Pulse {
         Lesson {
             level_per_s: self.level.max(1e-9),
             rhythm: self.rhythm,
-            days: self.age_s.min(baseline_s(&Tuning::SHIPPED)) / DAY_S,
-            calibration: Calibration { variance: self.variance, tails: self.tails.map(|tail| tail.lesson()) },
+            days: self.age_s / DAY_S,
+            calibration: Calibration { variance: self.variance, tail: self.tail.lesson() },
         }
     }
 
@@ -292,8 +274,7 @@ impl Pulse {
                 * variance.max(tuning.spread_floor * tuning.spread_floor);
             *variance += rate * ((residual * residual).min(bound) - *variance);
         }
-        let longest_s = baseline_s(tuning).max(tuning.tail_memory_rows * stretch.row_s);
-        self.age_s = (self.age_s + observed).min(longest_s);
+        self.age_s = (self.age_s + observed).min(tuning.spread_days.max(tuning.level_days) * DAY_S);
         if !stretch.learn || surprise > tuning.freeze_surprise {
             return false;
         }
@@ -318,7 +299,7 @@ impl Pulse {
         }
         out.f32(self.evidence.0);
         self.variance.iter().for_each(|value| out.f32(*value));
-        self.tails.iter().for_each(|tail| tail.words(out));
+        self.tail.words(out);
     }
 
     pub(crate) fn from_words(input: &mut crate::snapshot::Reader<'_>) -> Option<Self> {
@@ -333,21 +314,11 @@ impl Pulse {
         for value in &mut variance {
             *value = input.f32()?;
         }
-        let mut tails = [Tail::default(); BRANCHES];
-        for tail in &mut tails {
-            *tail = Tail::from_words(input)?;
-        }
-        Some(Self { level, age_s, rhythm, windows, evidence, variance, tails })
+        Some(Self { level, age_s, rhythm, windows, evidence, variance, tail: Tail::from_words(input)? })
     }
 }
 
 const DAY_S: f32 = 86_400.0;
-
-/// Seconds that the baseline remembers: own observation beyond them makes a key no better known.
-fn baseline_s(tuning: &Tuning) -> f32 {
-    tuning.spread_days.max(tuning.level_days) * DAY_S
-}
-
 /// Seconds of own observation that a first spread is worth.
 const SPREAD_TRUST_S: f32 = 6.0 * 3600.0;
 

@@ -155,7 +155,7 @@ const GRAVITY_MEMORY: f32 = 50.0;
 
 /// A number in 0..1 by a hash of the time. A step is rounded up as often as its fraction says: small
 /// lessons add up over weeks instead of being lost, and a replay rounds the same way.
-pub(crate) fn dither(time: u32, salt: u32) -> f32 {
+fn dither(time: u32, salt: u32) -> f32 {
     (time.wrapping_mul(salt) >> 8) as f32 / 16_777_216.0
 }
 

@@ -11,9 +11,6 @@ impl Writer {
     pub(crate) fn u8(&mut self, value: u8) {
         self.0.push(value);
     }
-    pub(crate) fn u16(&mut self, value: u16) {
-        self.bytes(&value.to_le_bytes());
-    }
     pub(crate) fn u32(&mut self, value: u32) {
         self.bytes(&value.to_le_bytes());
     }
@@ -36,9 +33,6 @@ impl Reader<'_> {
     }
     pub(crate) fn u8(&mut self) -> Option<u8> {
         self.bytes::<1>().map(|b| b[0])
-    }
-    pub(crate) fn u16(&mut self) -> Option<u16> {
-        self.bytes().map(u16::from_le_bytes)
     }
     pub(crate) fn u32(&mut self) -> Option<u32> {
         self.bytes().map(u32::from_le_bytes)

@@ -46,7 +46,7 @@ const EPOCH_S: i64 = 946_684_800;
 /// The row that surprise is counted by, seconds.
 pub const ROW_S: f32 = 300.0;
 /// First byte of a snapshot.
-const VERSION: u8 = 5;
+const VERSION: u8 = 4;
 
 /// Takes a tally into the subject's state and says what it means.
 ///

@@ -8,9 +8,8 @@
 pub struct Tuning {
     /// Time constants of the three branches, seconds: the windows of sudden and building, the memory of slow.
     pub branch_tau_s: [f32; 3],
-    /// Surprise that is taken off because the largest of three branches is told: `log10(3)`, 0.48, were they
-    /// independent, 0 were they the same.
-    pub branch_cost: f32,
+    /// Weights of the branches' scores before the largest is taken.
+    pub branch_weight: [f32; 3],
     /// Added to counts before the variance-stabilising power.
     pub root_offset: f32,
     /// Smallest standard deviation of a stabilised residual.
@@ -33,9 +32,9 @@ pub struct Tuning {
     pub day_prior: f32,
     /// Surprise above which the baseline is not learned.
     pub freeze_surprise: f32,
-    /// First threshold of a branch's tail.
+    /// First threshold of the tail.
     pub tail_threshold: f32,
-    /// Smallest threshold of a tail.
+    /// Smallest threshold of the tail.
     pub tail_threshold_min: f32,
     /// First mean excess.
     pub tail_excess: f32,
@@ -77,7 +76,7 @@ impl Tuning {
     pub const SHIPPED: Self = {
         Self {
             branch_tau_s: [690.0, 2340.0, 30_000.0],
-            branch_cost: 0.2,
+            branch_weight: [0.785, 1.06, 1.0],
             root_offset: 0.6,
             spread_floor: 0.3,
             spread_days: 6.4,
@@ -89,14 +88,14 @@ impl Tuning {
             day_rate: 0.2,
             day_prior: 8.0,
             freeze_surprise: 3.2,
-            tail_threshold: 2.1,
+            tail_threshold: 2.5,
             tail_threshold_min: 1.05,
-            tail_excess: 0.85,
+            tail_excess: 0.95,
             tail_rate: 0.0075,
             tail_gain: 0.28,
             tail_shape: 0.11,
-            tail_prior: 12.0,
-            tail_bound: 4.0,
+            tail_prior: 6.0,
+            tail_bound: 5.7,
             tail_weight_min: 0.024,
             tail_memory_rows: 5300.0,
             told_rise_s: 7200.0,

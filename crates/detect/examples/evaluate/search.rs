@@ -202,11 +202,14 @@ pub fn run_with(series: &Labelled, tuning: &Tuning, policy: DetectPolicy) -> (Ve
 /// Every constant that may move, by name.
 pub fn knobs(t: &mut Tuning) -> Vec<(&'static str, &mut f32)> {
     let [t0, t1, t2] = &mut t.branch_tau_s;
+    let [w0, w1, w2] = &mut t.branch_weight;
     vec![
         ("tau0", t0),
         ("tau1", t1),
         ("tau2", t2),
-        ("branch_cost", &mut t.branch_cost),
+        ("w0", w0),
+        ("w1", w1),
+        ("w2", w2),
         ("root_offset", &mut t.root_offset),
         ("spread_floor", &mut t.spread_floor),
         ("spread_days", &mut t.spread_days),

@@ -86,6 +86,19 @@ impl Default for DetectConfig {
     }
 }
 
+impl DetectConfig {
+    /// As the detectors take it.
+    pub(crate) fn policy(&self) -> detect::DetectPolicy {
+        detect::DetectPolicy {
+            false_alarms_per_day: self.false_alarms_per_day,
+            min_count: self.min_count,
+            min_people: self.min_people,
+            quiet_s: self.quiet_s,
+            ..detect::DetectPolicy::default()
+        }
+    }
+}
+
 /// When a thread is called spreading.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]

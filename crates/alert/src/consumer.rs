@@ -11,13 +11,13 @@ use contracts::envelope::{self, CE_TYPE};
 use contracts::ingest::v1::{Coverage, DeadLetter, Erasure};
 use detect::thread::CascadeModel;
 use model::{Outcome, Subject, Timestamp};
-use paging::{Forgotten, Signal, SignalKind};
+use paging::{Forgotten, SignalKind};
 use runtime::Phase;
 use tracing::{info, warn};
 
 use crate::config::{Config, DetectConfig, ThreadConfig, Zones};
 use crate::desk::{self, Desk, TO_DEAD_LETTERS, TO_TALLIES};
-use crate::detection::{Detectors, Heard, Rules};
+use crate::detection::{Detectors, Heard, Rules, Telling};
 use crate::picture::Picture;
 use crate::reading::{self, BatchError, Offsets, PAUSE};
 use crate::store::{self as tables, SERVICE, Snapshot};
@@ -106,7 +106,7 @@ struct Detection {
 /// What a batch leads to.
 #[derive(Default)]
 struct Outcomes {
-    signals: Vec<Signal>,
+    told: Vec<Telling>,
     /// The place of the last signal of each rule and subject.
     last: BTreeMap<(String, Subject), usize>,
     heard: Heard,
@@ -127,17 +127,20 @@ impl Outcomes {
         }
     }
 
-    /// Fresh facts replace those before them in the same batch: they are totals.
-    fn gather(&mut self, signal: Signal) {
+    /// Fresh facts replace those before them in the same batch: they are totals, and so are timelines.
+    fn gather(&mut self, mut telling: Telling) {
+        let signal = &telling.signal;
         let key = (signal.rule.clone(), signal.subject.clone());
         let is_seen = signal.kind == SignalKind::Seen;
         match self.last.get(&key).copied() {
-            Some(place) if is_seen && self.signals[place].kind == SignalKind::Seen => {
-                self.signals[place] = signal;
+            Some(place) if is_seen && self.told[place].signal.kind == SignalKind::Seen => {
+                let before = self.told[place].timeline.take();
+                telling.timeline = telling.timeline.or(before);
+                self.told[place] = telling;
             }
             _ => {
-                self.last.insert(key, self.signals.len());
-                self.signals.push(signal);
+                self.last.insert(key, self.told.len());
+                self.told.push(telling);
             }
         }
     }
@@ -281,7 +284,7 @@ impl Detection {
             _ if is_replay => outcomes.count(true),
             Ok(heard) => {
                 outcomes.count(false);
-                heard.signals.into_iter().for_each(|signal| outcomes.gather(signal));
+                heard.told.into_iter().for_each(|telling| outcomes.gather(telling));
                 outcomes.heard.rising.extend(heard.rising);
                 outcomes.outlooks.extend(heard.outlooks);
             }
@@ -335,8 +338,8 @@ impl Detection {
         self.desk
             .transact(|mut tx| async move {
                 self.offsets.advance(&mut tx, HOP, next).await?;
-                for signal in &outcomes.signals {
-                    self.desk.signal(&mut tx, signal.clone(), now).await?;
+                for telling in &outcomes.told {
+                    self.desk.told(&mut tx, telling, now).await?;
                 }
                 for forgotten in outcomes.forgotten.values().flatten() {
                     self.desk.forget(&mut tx, forgotten, now).await?;
@@ -421,11 +424,11 @@ impl Detection {
             if waited && owned.detectors.has_open() {
                 owned.looked_at = now;
                 let heard = owned.detectors.idle(until.as_seconds(), &owned.rules);
-                outcomes.signals.extend(heard.signals);
+                outcomes.told.extend(heard.told);
                 outcomes.outlooks.extend(heard.outlooks);
             }
         }
-        if outcomes.signals.is_empty() && outcomes.outlooks.is_empty() {
+        if outcomes.told.is_empty() && outcomes.outlooks.is_empty() {
             return Ok(());
         }
         // What is not written now is found again at the next look: an episode that is open here or there.

@@ -15,6 +15,7 @@ use store::{Store, Tx};
 use tokio::sync::Notify;
 use tokio::sync::watch;
 
+use crate::detection::Telling;
 use crate::store::{self as tables, Kept, SERVICE, TableError};
 use crate::wire;
 
@@ -94,6 +95,25 @@ impl Desk {
         }
     }
 
+    /// A detector speaks, and shows how it came to it.
+    pub(crate) async fn told(
+        &self,
+        tx: &mut Tx,
+        telling: &Telling,
+        now: Timestamp,
+    ) -> Result<Decision, TableError> {
+        let signal = telling.signal.clone();
+        let kept = tables::newest(tx, &signal.rule, &signal.subject.key()).await?;
+        let before = kept.as_ref().filter(|kept| kept.episode.is_open()).map(|kept| kept.episode.id);
+        let decision = self.signal_on(tx, kept, signal, now).await?;
+        // What a person has ended is told no further; what ends now is told to its end.
+        let told = decision.next.as_ref().filter(|next| next.is_open() || before == Some(next.id));
+        if let (Some(episode), Some(timeline)) = (told, &telling.timeline) {
+            tables::timelines::save(tx, episode.id, timeline).await?;
+        }
+        Ok(decision)
+    }
+
     /// A detector speaks.
     pub(crate) async fn signal(
         &self,
@@ -102,6 +122,16 @@ impl Desk {
         now: Timestamp,
     ) -> Result<Decision, TableError> {
         let kept = tables::newest(tx, &signal.rule, &signal.subject.key()).await?;
+        self.signal_on(tx, kept, signal, now).await
+    }
+
+    async fn signal_on(
+        &self,
+        tx: &mut Tx,
+        kept: Option<Kept>,
+        signal: Signal,
+        now: Timestamp,
+    ) -> Result<Decision, TableError> {
         let (rule, subject, topic) = (signal.rule.clone(), signal.subject.clone(), signal.topic.clone());
         let target = Target { rule: &rule, subject: &subject, topic: topic.as_ref() };
         let mutes = self.mutes(tx, &target, now).await?;

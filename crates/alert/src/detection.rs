@@ -3,10 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use contracts::alert::v1::{TallyEvent, ThreadOutlook};
+use contracts::alert::v1::{Contributor, ContributorKind, TallyEvent, ThreadOutlook, Timeline};
 use contracts::ingest::v1::Coverage;
 use detect::thread::{CascadeModel, ThreadState};
-use detect::{Context, DetectPolicy, EpisodeSignal, Observation, Prior, SubjectState, observe, tick};
+use detect::{
+    Context, DetectPolicy, EpisodeSignal, Observation, Prior, ReasonKind, SubjectState, observe, tick,
+};
 use model::{MentionId, Severity, Subject, Timestamp, Topic};
 use paging::{Counts, Evidence, Facts, Forecast, Forgotten, Policy, Reason, Signal, SignalKind};
 use prost::Message as _;
@@ -15,6 +17,7 @@ use crate::config::{DetectConfig, ThreadConfig, Zones};
 use crate::coverage::{Hearing, StoredHearing};
 use crate::desk::topic_of;
 use crate::outlook::{Outlooks, Said};
+use crate::timeline::{self, Diary};
 use crate::{tally, wire};
 
 /// Event seconds between looks at open episodes.
@@ -56,13 +59,7 @@ pub(crate) struct Rules {
 
 impl Rules {
     fn policy(&self) -> DetectPolicy {
-        DetectPolicy {
-            false_alarms_per_day: self.detect.false_alarms_per_day,
-            min_count: self.detect.min_count,
-            min_people: self.detect.min_people,
-            quiet_s: self.detect.quiet_s,
-            ..DetectPolicy::default()
-        }
+        self.detect.policy()
     }
 }
 
@@ -79,15 +76,30 @@ pub(crate) struct Rising {
     pub(crate) at_s: i64,
 }
 
+/// A signal, and how it came to it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Telling {
+    pub(crate) signal: Signal,
+    /// Of the whole episode so far; absent when the last one told still does.
+    pub(crate) timeline: Option<Timeline>,
+}
+
 /// What a tally led to.
 #[derive(Debug, Default)]
 pub(crate) struct Heard {
     /// For the desk, in order.
-    pub(crate) signals: Vec<Signal>,
+    pub(crate) told: Vec<Telling>,
     /// For people who look.
     pub(crate) rising: Vec<Rising>,
     /// For the owners of the subjects that live threads are about.
     pub(crate) outlooks: Vec<ThreadOutlook>,
+}
+
+impl Heard {
+    /// The signals alone.
+    pub(crate) fn into_signals(self) -> impl Iterator<Item = Signal> {
+        self.told.into_iter().map(|told| told.signal)
+    }
 }
 
 #[derive(Debug, Clone, Default)]
@@ -101,6 +113,8 @@ struct SubjectEntry {
     told_s: i64,
     /// Complaints counted while nobody knew what is usual for the brand.
     warmup: f32,
+    /// While it is not calm.
+    diary: Option<Box<Diary>>,
 }
 
 #[derive(Debug, Clone)]
@@ -127,6 +141,8 @@ struct ThreadEntry {
     topic: Option<Topic>,
     /// What its subject was told of it.
     said: Said,
+    /// While it may spread.
+    diary: Option<Box<Diary>>,
 }
 
 /// The detectors of one partition.
@@ -142,6 +158,8 @@ pub(crate) struct Detectors {
     lesson_s: i64,
     /// Subjects with an open episode.
     open: BTreeSet<String>,
+    /// Subjects and threads with a diary.
+    followed: BTreeSet<String>,
     hearing: Hearing,
     /// What live threads say to the subjects here.
     outlooks: Outlooks,
@@ -184,6 +202,13 @@ impl Detectors {
             evidence.retain(is_kept);
             has_changed |= evidence.len() != before;
         }
+        let diaries = self.subjects.values_mut().filter_map(|entry| entry.diary.as_mut());
+        let diaries = diaries.chain(self.threads.values_mut().filter_map(|thread| thread.diary.as_mut()));
+        for diary in diaries {
+            for forgotten in forgotten {
+                has_changed |= diary.forget(forgotten);
+            }
+        }
         has_changed
     }
 
@@ -218,7 +243,30 @@ impl Detectors {
             self.lesson_s = at_s;
             self.learn_priors();
             self.forget_threads(at_s, rules);
+            self.close_diaries(at_s);
         }
+    }
+
+    /// Of what has long been calm nothing is kept.
+    fn close_diaries(&mut self, now_s: i64) {
+        let (subjects, threads) = (&mut self.subjects, &mut self.threads);
+        self.followed.retain(|key| {
+            let diary = match subjects.get_mut(key) {
+                Some(entry) => &mut entry.diary,
+                None => match threads.get_mut(key) {
+                    Some(thread) => &mut thread.diary,
+                    None => return false,
+                },
+            };
+            diary.take_if(|diary| diary.is_over(now_s));
+            diary.is_some()
+        });
+    }
+
+    /// How many subjects and threads have a diary.
+    #[cfg(test)]
+    pub(crate) fn followed(&self) -> usize {
+        self.followed.len()
     }
 
     fn tick_open(&mut self, now_s: i64, rules: &Rules, heard: &mut Heard) {
@@ -227,7 +275,7 @@ impl Detectors {
             let coverage = self.hearing.now(subject.brand().as_str(), now_s);
             let context = Context { coverage, ..self.context(&subject, &key, now_s, rules) };
             if let Some(thread) = self.threads.get_mut(&key) {
-                heard.signals.extend(thread.tick(&subject, now_s, &coverage, rules));
+                heard.told.extend(thread.tick(&subject, now_s, &coverage, rules));
                 if !thread.is_open {
                     self.open.remove(&key);
                     heard.outlooks.extend(thread.outlook(&subject, None, now_s, rules));
@@ -239,7 +287,7 @@ impl Detectors {
             if entry.state.open_since_s().is_none() {
                 self.open.remove(&key);
             }
-            self.tell_topic(&subject, &key, &observation, now_s, heard);
+            self.tell_topic(&subject, &key, &observation, now_s, None, rules, heard);
         }
     }
 
@@ -278,18 +326,27 @@ impl Detectors {
             Some(_) => drop(self.open.insert(event.subject.clone())),
             None => drop(self.open.remove(&event.subject)),
         }
-        self.tell_topic(subject, &event.subject, &observation, event.at_s, heard);
+        self.tell_topic(subject, &event.subject, &observation, event.at_s, Some(event), rules, heard);
     }
 
+    #[allow(clippy::too_many_arguments)]
     fn tell_topic(
         &mut self,
         subject: &Subject,
         key: &str,
         observation: &Observation,
         at_s: i64,
+        event: Option<&TallyEvent>,
+        rules: &Rules,
         heard: &mut Heard,
     ) {
         let Some(entry) = self.subjects.get_mut(key) else { return };
+        if entry.is_worth_a_diary(observation, self.followed.len()) {
+            if entry.diary.is_none() {
+                self.followed.insert(key.to_owned());
+            }
+            entry.write_diary(observation, at_s, event);
+        }
         let refresh = entry.state.open_since_s().is_some() && at_s - entry.told_s >= REFRESH_S;
         let kind = match observation.episode {
             Some(EpisodeSignal::Opened) => SignalKind::Opened,
@@ -307,9 +364,23 @@ impl Detectors {
                 return;
             }
         };
+        let is_due = kind != SignalKind::Seen || is_another_minute(entry.told_s, at_s);
         entry.told_s = at_s;
         heard.rising.push(entry.rising(subject, observation, at_s));
-        heard.signals.push(entry.signal(subject, kind, observation, at_s));
+        let threads =
+            self.outlooks.live(key, at_s, rules.threads.quiet_s).map(|(thread, prior)| Contributor {
+                kind: ContributorKind::Thread.into(),
+                name: thread.to_owned(),
+                p_spread: prior.p_spread,
+                ..Contributor::default()
+            });
+        let timeline = entry.diary.as_ref().filter(|_| is_due).map(|diary| diary.timeline(threads));
+        heard.told.push(Telling { signal: entry.signal(subject, kind, observation, at_s), timeline });
+        if entry.state.open_since_s().is_none()
+            && let Some(diary) = &mut entry.diary
+        {
+            diary.close(at_s);
+        }
     }
 
     fn take_thread(&mut self, subject: &Subject, event: &TallyEvent, rules: &Rules, heard: &mut Heard) {
@@ -321,24 +392,36 @@ impl Detectors {
         let thread = self.threads.entry(event.subject.clone()).or_insert_with(|| ThreadEntry::new(event));
         thread.note(event);
         let now_s = self.watermark_s.max(event.at_s);
+        if let Some(diary) = &mut thread.diary {
+            diary.count(now_s, event.reactions.len() as u64, event);
+        }
         if !thread.is_worth_asking(now_s, rules) {
             return;
         }
         (thread.asked, thread.asked_s) = (thread.state.seen(), now_s);
         let forecast = forecast_of(thread, now_s, brand, rules);
         let kind = thread.kind(&forecast, now_s, rules);
+        if thread.is_worth_a_diary(&forecast, kind, self.followed.len()) {
+            self.followed.insert(event.subject.clone());
+            let diary = thread.diary.insert(Box::default());
+            diary.count(now_s, event.reactions.len() as u64, event);
+        }
+        thread.write_diary(&forecast, now_s, rules);
         heard.outlooks.extend(thread.outlook(subject, Some(&forecast), now_s, rules));
         if forecast.p_viral >= 0.1 {
             heard.rising.push(thread.rising(subject, &forecast, event.at_s));
         }
         let Some(kind) = kind else { return };
+        let is_due = kind != SignalKind::Seen || is_another_minute(thread.told_s, now_s);
         thread.tell(kind, &forecast, now_s);
         match thread.is_open {
             true => drop(self.open.insert(event.subject.clone())),
             false => drop(self.open.remove(&event.subject)),
         }
         let why = thread.why(&forecast, now_s);
-        heard.signals.push(thread.signal(subject, kind, forecast, why, event.at_s));
+        let signal = thread.signal(subject, kind, forecast, why, event.at_s);
+        let timeline = if is_due { thread.timeline(kind, now_s) } else { None };
+        heard.told.push(Telling { signal, timeline });
     }
 
     fn context(&self, subject: &Subject, key: &str, at_s: i64, rules: &Rules) -> Context {
@@ -403,6 +486,28 @@ impl SubjectEntry {
         self.at_s = self.at_s.max(event.at_s);
         if let Some(piece) = event.top.as_ref().and_then(wire::evidence_from) {
             keep(&mut self.evidence, piece, event.at_s);
+        }
+    }
+
+    /// Something is open or unusual, and there is room: what is calm costs nothing.
+    fn is_worth_a_diary(&self, seen: &Observation, followed: usize) -> bool {
+        if self.state.open_since_s().is_some() || self.diary.is_some() {
+            return true;
+        }
+        seen.surprise >= timeline::SURPRISE_FROM && followed < timeline::FOLLOWED_MAX
+    }
+
+    fn write_diary(&mut self, seen: &Observation, at_s: i64, event: Option<&TallyEvent>) {
+        if seen.reason.kind == ReasonKind::TooLate {
+            return;
+        }
+        let diary = self.diary.get_or_insert_default();
+        if let Some(event) = event {
+            diary.count(at_s, u64::from(event.posts), event);
+        }
+        diary.see(at_s, seen);
+        if let Some(since_s) = self.state.open_since_s() {
+            diary.open(since_s);
         }
     }
 
@@ -494,7 +599,34 @@ impl ThreadEntry {
             is_blind: false,
             topic: None,
             said: Said::default(),
+            diary: None,
         }
+    }
+
+    /// It may spread, or is about to be told; and nothing is kept of it yet.
+    fn is_worth_a_diary(&self, forecast: &Forecast, kind: Option<SignalKind>, followed: usize) -> bool {
+        let may_spread = forecast.p_viral >= timeline::SPREADS_FROM && followed < timeline::FOLLOWED_MAX;
+        self.diary.is_none() && (may_spread || self.is_open || kind.is_some())
+    }
+
+    fn write_diary(&mut self, forecast: &Forecast, now_s: i64, rules: &Rules) {
+        let people = self.people.estimate();
+        if let Some(diary) = &mut self.diary {
+            diary.foresee(now_s, forecast, people, rules.threads.page_from);
+        }
+    }
+
+    /// How it went, when something is told: from its opening to its end.
+    fn timeline(&mut self, kind: SignalKind, now_s: i64) -> Option<Timeline> {
+        let diary = self.diary.as_mut()?;
+        if self.is_open {
+            diary.open(now_s);
+        }
+        let timeline = diary.timeline([]);
+        if kind == SignalKind::Calm {
+            diary.close(now_s);
+        }
+        Some(timeline)
     }
 
     /// A forecast costs more than a count: it is asked for when a twentieth more has come, or time passed.
@@ -583,7 +715,7 @@ impl ThreadEntry {
         now_s: i64,
         coverage: &detect::Coverage,
         rules: &Rules,
-    ) -> Option<Signal> {
+    ) -> Option<Telling> {
         let was_blind = std::mem::replace(&mut self.is_blind, coverage.share < rules.policy().min_coverage);
         let quiet_s = now_s - self.last_s;
         let (kind, why) = match (was_blind, self.is_blind) {
@@ -595,10 +727,12 @@ impl ThreadEntry {
             _ => return None,
         };
         let forecast = forecast_of(self, now_s, subject.brand().as_str(), rules);
+        self.write_diary(&forecast, now_s, rules);
         if kind == SignalKind::Calm {
             self.tell(kind, &forecast, now_s);
         }
-        Some(self.signal(subject, kind, forecast, why, now_s))
+        let timeline = self.timeline(kind, now_s);
+        Some(Telling { signal: self.signal(subject, kind, forecast, why, now_s), timeline })
     }
 
     /// What is told is remembered: while it goes on what is expected, once it is over what it became.
@@ -732,6 +866,11 @@ fn passes_in_s(expected: &detect::thread::Forecast, size: f32) -> Option<f64> {
     Some(f64::from(high))
 }
 
+/// Fresh numbers take their timeline along once a minute.
+fn is_another_minute(before_s: i64, now_s: i64) -> bool {
+    now_s.div_euclid(60) != before_s.div_euclid(60)
+}
+
 fn unheard(coverage: &detect::Coverage) -> Reason {
     let share = f64::from(coverage.share);
     let words = format!("{:.0} % of its sources are heard, so silence is not calm", share * 100.0);
@@ -813,6 +952,8 @@ struct StoredSubject {
     told_s: i64,
     #[prost(float, tag = "8")]
     warmup: f32,
+    #[prost(message, optional, boxed, tag = "9")]
+    diary: Option<Box<Diary>>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -853,6 +994,8 @@ struct StoredThread {
     topic: String,
     #[prost(message, optional, tag = "18")]
     said: Option<Said>,
+    #[prost(message, optional, boxed, tag = "19")]
+    diary: Option<Box<Diary>>,
 }
 
 impl Detectors {
@@ -870,6 +1013,7 @@ impl Detectors {
             at_s: entry.at_s,
             told_s: entry.told_s,
             warmup: entry.warmup,
+            diary: entry.diary.clone(),
         });
         let threads = self.threads.iter().map(|(key, thread)| StoredThread {
             key: key.clone(),
@@ -890,6 +1034,7 @@ impl Detectors {
             is_blind: thread.is_blind,
             topic: thread.topic.as_ref().map_or_else(String::new, ToString::to_string),
             said: Some(thread.said),
+            diary: thread.diary.clone(),
         });
         let stored = Stored {
             version: SNAPSHOT_VERSION,
@@ -932,7 +1077,11 @@ impl Detectors {
                 at_s: subject.at_s,
                 told_s: subject.told_s,
                 warmup: subject.warmup,
+                diary: subject.diary,
             };
+            if entry.diary.is_some() {
+                detectors.followed.insert(subject.key.clone());
+            }
             detectors.subjects.insert(subject.key, entry);
         }
         for thread in stored.threads {
@@ -957,7 +1106,11 @@ impl Detectors {
                 is_blind: thread.is_blind,
                 topic: Topic::parse(&thread.topic).ok(),
                 said: thread.said.unwrap_or_default(),
+                diary: thread.diary,
             };
+            if entry.diary.is_some() {
+                detectors.followed.insert(thread.key.clone());
+            }
             detectors.threads.insert(thread.key, entry);
         }
         detectors.learn_priors();

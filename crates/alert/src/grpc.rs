@@ -21,7 +21,7 @@ use crate::desk::{self, Desk, Passing, TO_FEEDBACK};
 use crate::picture::Picture;
 use crate::sources::Sources;
 use crate::store::{self as tables, Filter, SERVICE, TableError};
-use crate::wire as messages;
+use crate::{timeline, wire as messages};
 
 /// Most episodes in one answer, and how many when nobody says.
 const LIST_MAX: u32 = 500;
@@ -44,6 +44,8 @@ pub(crate) struct Answers {
     pub(crate) deps: Deps,
     pub(crate) desk: Desk,
     pub(crate) picture: Picture,
+    /// What an opening needs besides its threshold.
+    pub(crate) detect: detect::DetectPolicy,
 }
 
 /// Why a call was not answered.
@@ -253,12 +255,22 @@ impl Answers {
         })
     }
 
-    async fn explain_episode(&self, id: &[u8]) -> Result<wire::ExplainResponse, CallError> {
-        let id = episode_id(id)?;
+    async fn explain_episode(
+        &self,
+        request: &wire::ExplainRequest,
+    ) -> Result<wire::ExplainResponse, CallError> {
+        let id = episode_id(&request.episode_id)?;
+        let threshold = request.threshold;
+        if !(threshold.is_finite() && threshold >= 0.0) {
+            return Err(invalid(format!("threshold: needs 0 or more, is {threshold}")));
+        }
         let kept = tables::episode(self.desk.store.pool(), id)
             .await?
             .ok_or_else(|| refused(Code::NotFound, format!("there is no episode {id}")))?;
         let decisions = tables::decisions(&self.desk.store, id).await?;
+        let timeline = tables::timelines::of(self.desk.store.pool(), id).await?;
+        let what_if = timeline.as_ref().filter(|_| threshold > 0.0);
+        let what_if = what_if.map(|timeline| timeline::what_if(timeline, threshold, &self.detect));
         let decision = |(at, action, reason): (Timestamp, String, Reason)| wire::Decision {
             at_us: at.as_micros(),
             action,
@@ -267,6 +279,8 @@ impl Answers {
         Ok(wire::ExplainResponse {
             episode: Some(messages::episode(&kept.episode)),
             decisions: decisions.into_iter().map(decision).collect(),
+            timeline,
+            what_if,
         })
     }
 
@@ -505,7 +519,7 @@ impl AlertService for Answers {
         &self,
         request: Request<wire::ExplainRequest>,
     ) -> Result<Response<wire::ExplainResponse>, Status> {
-        Ok(Response::new(self.explain_episode(&request.into_inner().episode_id).await?))
+        Ok(Response::new(self.explain_episode(&request.into_inner()).await?))
     }
 
     type WatchStream = Pin<Box<dyn Stream<Item = Result<wire::WatchResponse, Status>> + Send>>;

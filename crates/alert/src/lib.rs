@@ -32,6 +32,7 @@ mod tally;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod timeline;
 mod timers;
 mod wire;
 
@@ -111,7 +112,12 @@ pub async fn run_on(listener: TcpListener, mut config: Config, deps: Deps) -> an
         worker: worker_name(&config.member),
         metrics: metrics.clone(),
     };
-    let answers = grpc::Answers { deps: deps.clone(), desk: desk.clone(), picture: picture.clone() };
+    let answers = grpc::Answers {
+        deps: deps.clone(),
+        desk: desk.clone(),
+        picture: picture.clone(),
+        detect: config.detect.policy(),
+    };
 
     let mut parts = JoinSet::new();
     parts.spawn(step::run(deps.clone(), config.member.clone(), config.reading.clone()));

@@ -86,8 +86,20 @@ impl Outlooks {
 
     /// The thread of a subject that is likeliest to spread, of those heard within `lapses_s` event seconds.
     pub(crate) fn liveliest(&self, subject: &str, now_s: i64, lapses_s: i64) -> Option<ThreadPrior> {
-        let live = self.of.get(subject)?.values().filter(|outlook| now_s - outlook.at_s <= lapses_s);
-        live.map(|outlook| outlook.prior).max_by(|a, b| a.p_spread.total_cmp(&b.p_spread))
+        let live = self.live(subject, now_s, lapses_s).map(|(_, prior)| prior);
+        live.max_by(|a, b| a.p_spread.total_cmp(&b.p_spread))
+    }
+
+    /// The threads of a subject heard within `lapses_s` event seconds.
+    pub(crate) fn live(
+        &self,
+        subject: &str,
+        now_s: i64,
+        lapses_s: i64,
+    ) -> impl Iterator<Item = (&str, ThreadPrior)> {
+        let threads = self.of.get(subject).into_iter().flatten();
+        let live = threads.filter(move |(_, outlook)| now_s - outlook.at_s <= lapses_s);
+        live.map(|(thread, outlook)| (thread.as_str(), outlook.prior))
     }
 
     /// Lets go of what has lapsed.

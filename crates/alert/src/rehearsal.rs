@@ -164,9 +164,11 @@ impl Rehearsal {
             return Ok(());
         }
         let event: TallyEvent = envelope::open(ce_type, value).context(doing)?;
-        let heard = owned.detectors.take(&event, &self.rules).map_err(|e| anyhow::anyhow!("tally: {e}"))?;
-        signals.extend(heard.signals);
-        self.say(heard.outlooks)
+        let mut heard =
+            owned.detectors.take(&event, &self.rules).map_err(|e| anyhow::anyhow!("tally: {e}"))?;
+        let outlooks = std::mem::take(&mut heard.outlooks);
+        signals.extend(heard.into_signals());
+        self.say(outlooks)
     }
 
     /// What live threads say to their subjects comes there at once.
@@ -193,9 +195,9 @@ impl Rehearsal {
             let has_waited = now.millis_since(owned.looked_at) >= IDLE_EVERY_S * 1_000;
             if has_waited && owned.detectors.has_open() {
                 owned.looked_at = now;
-                let heard = owned.detectors.idle(until.as_seconds(), &self.rules);
-                signals.extend(heard.signals);
-                outlooks.extend(heard.outlooks);
+                let mut heard = owned.detectors.idle(until.as_seconds(), &self.rules);
+                outlooks.append(&mut heard.outlooks);
+                signals.extend(heard.into_signals());
             }
         }
         self.say(outlooks)?;

@@ -2,6 +2,7 @@
 
 pub(crate) mod erase;
 pub(crate) mod sources;
+pub(crate) mod timelines;
 
 use model::{BrandId, EpisodeId, Timestamp};
 use paging::{Action, Episode, Reason, Silence};
@@ -16,6 +17,7 @@ pub const SERVICE: &str = "alert";
 pub const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, name: "episodes", sql: include_str!("../migrations/0001_episodes.sql") },
     Migration { version: 2, name: "sources", sql: include_str!("../migrations/0002_sources.sql") },
+    Migration { version: 3, name: "timelines", sql: include_str!("../migrations/0003_timelines.sql") },
 ];
 
 /// Something these tables could not do.
@@ -443,6 +445,7 @@ pub(crate) async fn forget_old(tx: &mut Tx, now: Timestamp) -> Result<usize, Tab
             "DELETE FROM alert_history WHERE episode_id = $1",
             "DELETE FROM alert_decisions WHERE episode_id = $1",
             "DELETE FROM alert_evidence WHERE episode_id = $1",
+            "DELETE FROM alert_timelines WHERE episode_id = $1",
             "DELETE FROM alert_episodes WHERE episode_id = $1",
         ] {
             sqlx::query(sql).bind(id).execute(&mut **tx).await.doing(doing)?;

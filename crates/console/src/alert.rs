@@ -1,7 +1,7 @@
 //! The page of one alert: what was said, why people were told, who has it, what was done.
 
 use contracts::alert::v1::{
-    Decision, Delivery, Episode, EpisodeEvent, EpisodeState, GetEpisodeResponse, Reason,
+    Delivery, Episode, EpisodeEvent, EpisodeState, ExplainResponse, GetEpisodeResponse, Reason, Timeline,
 };
 use maud::{Markup, html};
 use model::Timestamp;
@@ -11,6 +11,7 @@ use crate::now::hex_id;
 use crate::page::Section;
 use crate::parts;
 use crate::silences;
+use crate::timeline;
 use crate::when::{Moment, span};
 use crate::words;
 
@@ -21,17 +22,21 @@ const TERMS: [(u32, &str); 4] =
 /// All that the page shows.
 pub(crate) struct AlertView {
     answer: GetEpisodeResponse,
-    decisions: Answer<Vec<Decision>>,
+    explained: Answer<ExplainResponse>,
 }
 
 impl AlertView {
     pub(crate) async fn take(backend: &Backend, id: [u8; 16]) -> Answer<Self> {
-        let (answer, decisions) = tokio::join!(backend.episode(id), backend.decisions(id));
-        Ok(Self { answer: answer?, decisions })
+        let (answer, explained) = tokio::join!(backend.episode(id), backend.explain(id));
+        Ok(Self { answer: answer?, explained })
     }
 
     fn episode(&self) -> Episode {
         self.answer.episode.clone().unwrap_or_default()
+    }
+
+    fn timeline(&self) -> Option<&Timeline> {
+        self.explained.as_ref().ok()?.timeline.as_ref().filter(|timeline| !timeline.steps.is_empty())
     }
 
     pub(crate) fn title(&self) -> String {
@@ -45,7 +50,8 @@ impl AlertView {
             Section { id: "head", markup: head(&episode, moment) },
             Section { id: "facts", markup: facts(&episode, moment) },
             Section { id: "evidence", markup: evidence(&episode, moment) },
-            Section { id: "why", markup: why(&self.decisions, moment) },
+            Section { id: "course", markup: course(self.timeline(), moment) },
+            Section { id: "why", markup: why(&self.explained, moment) },
             Section { id: "history", markup: history(&self.answer.history, moment) },
             Section { id: "deliveries", markup: deliveries(&self.answer.deliveries, moment) },
         ]
@@ -53,14 +59,18 @@ impl AlertView {
 
     pub(crate) fn draw(&self, moment: &Moment, who: &str) -> Markup {
         let episode = self.episode();
-        let [head, facts, evidence, why, history, deliveries] = {
+        let [head, facts, evidence, course, why, history, deliveries] = {
             let mut sections = self.sections(moment).into_iter().map(|s| s.markup);
             std::array::from_fn(|_| sections.next().unwrap_or_default())
         };
         html! {
             (head)
             div.columns {
-                div { (evidence) (why) (history) }
+                div {
+                    (evidence) (course)
+                    @if let Some(timeline) = self.timeline() { (timeline::numbers(timeline, moment)) }
+                    (why) (history)
+                }
                 aside { (facts) (forms(&episode, who)) (deliveries) }
             }
         }
@@ -134,15 +144,23 @@ fn evidence(episode: &Episode, moment: &Moment) -> Markup {
     }
 }
 
-fn why(decisions: &Answer<Vec<Decision>>, moment: &Moment) -> Markup {
+fn course(of: Option<&Timeline>, moment: &Moment) -> Markup {
+    html! {
+        section id="course" {
+            @if let Some(of) = of { h2 { "How it went" } (timeline::draw(of, moment)) }
+        }
+    }
+}
+
+fn why(explained: &Answer<ExplainResponse>, moment: &Moment) -> Markup {
     html! {
         section id="why" {
             h2 { "Why" }
-            @match decisions {
+            @match explained {
                 Err(trouble) => (parts::no_answer(trouble)),
-                Ok(list) if list.is_empty() => p.none { "No decision was recorded." },
-                Ok(list) => ol.timeline {
-                    @for decision in list {
+                Ok(told) if told.decisions.is_empty() => p.none { "No decision was recorded." },
+                Ok(told) => ol.timeline {
+                    @for decision in &told.decisions {
                         li {
                             p { strong { (decision.action.replace('_', " ")) }
                                 @if let Some(reason) = &decision.reason { ": " span dir="auto" { (reason.text) } } }

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use contracts::alert::v1::alert_service_client::AlertServiceClient;
 use contracts::alert::v1::{
-    AcknowledgeRequest, Decision, Episode, ExplainRequest, GetEpisodeRequest, GetEpisodeResponse,
+    AcknowledgeRequest, Episode, ExplainRequest, ExplainResponse, GetEpisodeRequest, GetEpisodeResponse,
     ListEpisodesRequest, ListEpisodesResponse, ListSilencesRequest, NowRequest, NowResponse, Silence,
     SilenceRequest, UnsilenceRequest,
 };
@@ -100,9 +100,9 @@ impl Backend {
         ask("alert", self.alert.clone().get_episode(request)).await
     }
 
-    pub(crate) async fn decisions(&self, id: [u8; 16]) -> Answer<Vec<Decision>> {
-        let request = ExplainRequest { episode_id: contracts::id(&id) };
-        Ok(ask("alert", self.alert.clone().explain(request)).await?.decisions)
+    pub(crate) async fn explain(&self, id: [u8; 16]) -> Answer<ExplainResponse> {
+        let request = ExplainRequest { episode_id: contracts::id(&id), ..ExplainRequest::default() };
+        ask("alert", self.alert.clone().explain(request)).await
     }
 
     pub(crate) async fn acknowledge(&self, request: AcknowledgeRequest) -> Answer<()> {

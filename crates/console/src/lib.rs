@@ -19,6 +19,7 @@ mod page;
 mod parts;
 mod routes;
 mod silences;
+mod timeline;
 mod when;
 mod words;
 

@@ -258,6 +258,11 @@ async fn an_alert_shows_evidence_reasons_history_and_who_was_told() {
         "care-chat failed first notification",
         "4 attempts status 410, gone",
         "I have it",
+        "How it went The chance to spread was highest at",
+        "66 %, about 2,400 reactions expected. It opened at",
+        "Who wrote most @",
+        "How it went, in numbers From Posts So far Expected 90 % between Chance to spread",
+        "7 111 2,400 900–6,000 66 %",
     ] {
         says(&page, expected);
     }

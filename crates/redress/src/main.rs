@@ -167,6 +167,11 @@ mod tests {
             ("alerts silence --brand acme --for 60 --by d", true),
             ("alerts silences", true),
             ("alerts explain 0b7c6a7e-55c1-5a0e-8f5e-3d2f6f1d2a10", true),
+            (
+                "alerts explain 0b7c6a7e-55c1-5a0e-8f5e-3d2f6f1d2a10 --what-if threshold=2.5 --format json",
+                true,
+            ),
+            ("alerts explain 0b7c6a7e-55c1-5a0e-8f5e-3d2f6f1d2a10 --what-if 2.5", false),
             ("alerts watch --from-start", true),
             ("cases list --overdue", true),
             ("cases show 0b7c6a7e-55c1-5a0e-8f5e-3d2f6f1d2a10", true),

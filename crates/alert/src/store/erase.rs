@@ -10,6 +10,7 @@ use store::sqlx::{self, Any, Decode, Encode, Row as _, Type};
 use store::{Doing, Tx};
 
 use super::{TableError, damaged};
+use crate::timeline::names;
 
 /// Notes which episode shows which mention, so that an erasure finds it.
 pub(crate) async fn index(tx: &mut Tx, before: Option<&Episode>, next: &Episode) -> Result<(), TableError> {
@@ -17,17 +18,28 @@ pub(crate) async fn index(tx: &mut Tx, before: Option<&Episode>, next: &Episode)
         before.is_some_and(|before| before.evidence.iter().any(|piece| piece.mention == *id))
     };
     for piece in next.evidence.iter().filter(|piece| !known(&piece.mention)) {
-        sqlx::query(
-            "INSERT INTO alert_evidence (mention_id, episode_id, author_key) VALUES ($1, $2, $3) \
-             ON CONFLICT (mention_id, episode_id) DO NOTHING",
-        )
-        .bind(piece.mention.to_string())
-        .bind(next.id.to_string())
-        .bind(&piece.author_key)
-        .execute(&mut **tx)
-        .await
-        .doing(|| format!("noting the evidence of episode {}", next.id))?;
+        note(tx, next.id, &piece.mention, &piece.author_key).await?;
     }
+    Ok(())
+}
+
+/// Notes that an episode shows a mention of an author, or names them for it.
+pub(crate) async fn note(
+    tx: &mut Tx,
+    id: EpisodeId,
+    mention: &MentionId,
+    author_key: &str,
+) -> Result<(), TableError> {
+    sqlx::query(
+        "INSERT INTO alert_evidence (mention_id, episode_id, author_key) VALUES ($1, $2, $3) \
+         ON CONFLICT (mention_id, episode_id) DO NOTHING",
+    )
+    .bind(mention.to_string())
+    .bind(id.to_string())
+    .bind(author_key)
+    .execute(&mut **tx)
+    .await
+    .doing(|| format!("noting the evidence of episode {id}"))?;
     Ok(())
 }
 
@@ -48,12 +60,19 @@ pub(crate) async fn showing(tx: &mut Tx, forgotten: &Forgotten) -> Result<Vec<Ep
     ids.iter().map(|id| id.parse().map_err(|e| damaged("evidence", id, e))).collect()
 }
 
-/// Takes it out of what was written about an episode beside the episode itself: history, messages sent or not.
+/// Takes it out of what was written about an episode beside the episode itself: history, timeline, messages sent or
+/// not.
 pub(crate) async fn erase(tx: &mut Tx, id: EpisodeId, forgotten: &Forgotten) -> Result<(), TableError> {
     let name = id.to_string();
     let history = sqlx::query("SELECT id, body FROM alert_history WHERE episode_id = $1").bind(&name);
     rewrite::<i64>(tx, history, "UPDATE alert_history SET body = $1 WHERE id = $2", |body| {
         event_without(body, forgotten)
+    })
+    .await?;
+    let timeline =
+        sqlx::query("SELECT episode_id, body FROM alert_timelines WHERE episode_id = $1").bind(&name);
+    rewrite::<String>(tx, timeline, "UPDATE alert_timelines SET body = $1 WHERE episode_id = $2", |body| {
+        timeline_without(body, forgotten)
     })
     .await?;
     let messages =
@@ -130,6 +149,13 @@ fn strip(episode: Option<&mut wire::Episode>, forgotten: &Forgotten) -> bool {
 fn event_without(body: &[u8], forgotten: &Forgotten) -> Option<Vec<u8>> {
     let mut event = wire::EpisodeEvent::decode(body).ok()?;
     strip(event.episode.as_mut(), forgotten).then(|| event.encode_to_vec())
+}
+
+fn timeline_without(body: &[u8], forgotten: &Forgotten) -> Option<Vec<u8>> {
+    let mut timeline = wire::Timeline::decode(body).ok()?;
+    let before = timeline.contributors.len();
+    timeline.contributors.retain(|one| !names(one, forgotten));
+    (before != timeline.contributors.len()).then(|| timeline.encode_to_vec())
 }
 
 fn notice_without(body: &[u8], forgotten: &Forgotten) -> Option<Vec<u8>> {

@@ -44,7 +44,7 @@ impl Ear {
             self.heard += 1;
             let folded = tally::fold(&[post.received(0, self.heard)], 1, at(0));
             for tally in tallies(&folded.outputs) {
-                self.signals.extend(self.detectors.take(&tally, &rules()).unwrap().signals);
+                self.signals.extend(self.detectors.take(&tally, &rules()).unwrap().into_signals());
             }
         }
     }
@@ -52,7 +52,7 @@ impl Ear {
     fn idle(&mut self, until: i64) {
         // As the service: a look now and then.
         for now in (0..until).step_by(60) {
-            self.signals.extend(self.detectors.idle(at(now).as_seconds(), &rules()).signals);
+            self.signals.extend(self.detectors.idle(at(now).as_seconds(), &rules()).into_signals());
         }
     }
 
@@ -208,7 +208,7 @@ async fn silence_is_told(world: World) {
     assert_eq!(silent.title, "acme: nothing is heard from stream");
     world.until(NO_TIME, "a second page", async || world.receiver.got().len() == 2).await;
     let why = world.receiver.got()[1].body["data"]["why"].as_str().unwrap().to_owned();
-    let request = ExplainRequest { episode_id: silent.episode_id.clone() };
+    let request = ExplainRequest { episode_id: silent.episode_id.clone(), ..ExplainRequest::default() };
     let told = running.client.explain(request).await.unwrap().into_inner();
     let first = told.decisions[0].reason.clone().unwrap().text;
     assert!(

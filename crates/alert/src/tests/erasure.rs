@@ -12,9 +12,9 @@ use crate::tally;
 use crate::testing::{Mood, Said, World, said};
 
 /// Everything the tables keep, as text.
-async fn everything(world: &World) -> String {
+pub(super) async fn everything(world: &World) -> String {
     let mut all = String::new();
-    for table in ["episodes", "history", "decisions", "requests", "snapshots", "outbox"] {
+    for table in ["episodes", "history", "decisions", "requests", "snapshots", "outbox", "timelines"] {
         let sql = sqlx::AssertSqlSafe(format!("SELECT body FROM alert_{table}"));
         for row in sqlx::query(sql).fetch_all(world.store.pool()).await.unwrap() {
             all.push_str(&String::from_utf8_lossy(&row.get::<Vec<u8>, _>("body")));

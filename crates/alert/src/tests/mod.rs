@@ -4,6 +4,7 @@ mod coverage;
 mod erasure;
 mod rising;
 mod threads;
+mod timelines;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -165,8 +166,10 @@ fn quiet_then_burst() -> Vec<TallyEvent> {
 #[test]
 fn a_burst_opens_an_episode_with_evidence_and_its_end_is_called_calm() {
     let (mut detectors, rules) = (Detectors::default(), rules());
-    let signals: Vec<_> =
-        quiet_then_burst().iter().flat_map(|tally| detectors.take(tally, &rules).unwrap().signals).collect();
+    let signals: Vec<_> = quiet_then_burst()
+        .iter()
+        .flat_map(|tally| detectors.take(tally, &rules).unwrap().into_signals())
+        .collect();
     let kinds = |rule: &str| -> Vec<SignalKind> {
         let of_rule = signals.iter().filter(|signal| signal.rule == rule);
         of_rule.map(|signal| signal.kind).filter(|kind| *kind != SignalKind::Seen).collect()
@@ -195,7 +198,7 @@ fn a_restored_snapshot_has_the_same_future() {
         let mut second = Detectors::from_bytes(&first.snapshot()).unwrap();
         for tally in &all[cut..] {
             let (one, two) = (first.take(tally, &rules).unwrap(), second.take(tally, &rules).unwrap());
-            assert_eq!(one.signals, two.signals, "cut at {cut}");
+            assert_eq!(one.told, two.told, "cut at {cut}");
             assert_eq!(one.outlooks, two.outlooks, "cut at {cut}");
             one.outlooks.iter().for_each(|said| first.expect(said).unwrap());
             two.outlooks.iter().for_each(|said| second.expect(said).unwrap());
@@ -212,7 +215,7 @@ fn a_brand_nobody_has_heard_long_enough_is_not_called_rising() {
     let records: Vec<_> = (0..80).map(|n| said(format!("b{n}"), at(n * 3)).received(0, n)).collect();
     for tally in tallies(&tally::fold(&records, 3, at(0)).outputs) {
         let heard = detectors.take(&tally, &rules).unwrap();
-        assert!(heard.signals.iter().all(|signal| signal.rule != "rising-subject"));
+        assert!(heard.into_signals().all(|signal| signal.rule != "rising-subject"));
     }
 }
 
@@ -421,10 +424,11 @@ async fn refused_for_good_is_not_repeated_and_people_see_why() {
         .await;
     assert_eq!(failed.unwrap().last_error, "clientError: status 410");
     assert_eq!(world.receiver.got().len(), 1);
-    let request = ExplainRequest { episode_id: episode.episode_id };
+    let request = ExplainRequest { episode_id: episode.episode_id, ..ExplainRequest::default() };
     let why = running.client.explain(request).await.unwrap().into_inner();
     let actions: Vec<_> = why.decisions.iter().map(|d| d.action.as_str()).collect();
     assert_eq!(actions, ["opened", "paged", "delivery_failed"]);
+    assert_eq!(why.timeline, None, "a single complaint has no course");
     running.stop().await;
 }
 

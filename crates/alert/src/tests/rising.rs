@@ -67,7 +67,7 @@ fn rising(posts: Vec<Said>, rules: &Rules) -> Vec<Signal> {
     let mut detectors = Detectors::default();
     let told = folded(posts)
         .into_iter()
-        .flat_map(|tally| detectors.take(&tally, rules).unwrap().signals)
+        .flat_map(|tally| detectors.take(&tally, rules).unwrap().into_signals())
         .collect::<Vec<_>>();
     told.into_iter().filter(|s| s.rule == "rising-subject" && s.kind != SignalKind::Seen).collect()
 }

@@ -22,8 +22,8 @@ impl Thread {
         let folded = tally::fold(&[post.received(0, self.reactions)], 1, at(0));
         for tally in tallies(&folded.outputs) {
             let heard = self.detectors.take(&tally, &rules()).unwrap();
-            self.signals.extend(heard.signals);
-            self.outlooks.extend(heard.outlooks);
+            self.outlooks.extend(heard.outlooks.iter().cloned());
+            self.signals.extend(heard.into_signals());
         }
     }
 
@@ -38,8 +38,8 @@ impl Thread {
     fn pass(&mut self, from: i64, to: i64) {
         for now in (from..to).step_by(60) {
             let heard = self.detectors.idle(at(now).as_seconds(), &rules());
-            self.signals.extend(heard.signals);
-            self.outlooks.extend(heard.outlooks);
+            self.outlooks.extend(heard.outlooks.iter().cloned());
+            self.signals.extend(heard.into_signals());
         }
     }
 
@@ -130,7 +130,7 @@ fn opens_after_s(p_spread: Option<f32>) -> (i64, String) {
             p_spread.into_iter().for_each(|p| detectors.expect(&outlook(p)).unwrap());
         }
         for tally in tallies(&tally::fold(&[post.received(0, n as i64)], 1, at(0)).outputs) {
-            let signals = detectors.take(&tally, &rules()).unwrap().signals;
+            let signals: Vec<_> = detectors.take(&tally, &rules()).unwrap().into_signals().collect();
             if let Some(opened) = signals.iter().find(|s| s.rule == "rising-subject") {
                 return (opened.at.as_seconds() - at(7_200).as_seconds(), opened.why.text());
             }

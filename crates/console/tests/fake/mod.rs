@@ -116,6 +116,36 @@ fn page_of<T>(found: Vec<T>, limit: u32, token: &str) -> Result<(Vec<T>, String)
     Ok((found.into_iter().skip(from).take(limit as usize).collect(), next))
 }
 
+/// How the thread of the story went, and who drove it.
+fn timeline(episode: &alert::Episode) -> alert::Timeline {
+    let step = |minute: i64, p_viral: f32| alert::TimelineStep {
+        at_us: (episode.since_us.div_euclid(60_000_000) + minute) * 60_000_000,
+        length_s: 60,
+        posts: 7,
+        open_at: 0.5,
+        coverage: 1.0,
+        thread: Some(alert::ThreadStep {
+            seen: 100 + minute.unsigned_abs(),
+            expected_final: 2_400.0,
+            low: 900.0,
+            high: 6_000.0,
+            p_viral,
+            viral_size: 1_000,
+        }),
+        ..alert::TimelineStep::default()
+    };
+    let author = episode.evidence.first().cloned().unwrap_or_default();
+    let contributor = alert::Contributor {
+        kind: alert::ContributorKind::Author.into(),
+        name: "bluesky::did:plc:dave".into(),
+        handle: author.author_handle,
+        posts: 3,
+        ..alert::Contributor::default()
+    };
+    let steps = (0..12).map(|minute| step(minute, 0.06 * minute as f32)).collect();
+    alert::Timeline { steps, opened_at_us: episode.opened_at_us, contributors: vec![contributor] }
+}
+
 /// The episode of the story.
 pub fn episode_id() -> EpisodeId {
     EpisodeId::derive(&["guitar"])
@@ -283,7 +313,13 @@ impl AlertService for World {
                 &[("expected", 2_400.0), ("p_viral", 0.71), ("threshold", 0.5), ("doubling_s", 840.0)],
             ),
         ];
-        Ok(Response::new(alert::ExplainResponse { episode: Some(episode), decisions }))
+        let timeline = Some(timeline(&episode));
+        Ok(Response::new(alert::ExplainResponse {
+            episode: Some(episode),
+            decisions,
+            timeline,
+            what_if: None,
+        }))
     }
 
     type WatchStream = BoxStream<'static, Result<alert::WatchResponse, Status>>;

@@ -6,11 +6,12 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use contracts::alert::v1::alert_service_client::AlertServiceClient;
 use contracts::alert::v1::{
-    AcknowledgeRequest, Decision, Episode, EpisodeState, ExplainRequest, ListEpisodesRequest,
-    ListSilencesRequest, ResolveRequest, Silence, SilenceMatcher, SilenceRequest, UnsilenceRequest,
+    AcknowledgeRequest, Episode, EpisodeState, ExplainRequest, ListEpisodesRequest, ListSilencesRequest,
+    ResolveRequest, Silence, SilenceMatcher, SilenceRequest, UnsilenceRequest,
 };
 use runtime::net::Link;
 
+use super::explain;
 use super::follow::{self, Follow};
 use super::wire::{self, Format, Id, Peer, cut, id_text, refused, time, word};
 
@@ -19,6 +20,7 @@ use super::wire::{self, Format, Id, Peer, cut, id_text, refused, time, word};
   redress alerts list --brand acme
   redress alerts ack 0b7c6a7e-55c1-5a0e-8f5e-3d2f6f1d2a10 --owner dana
   redress alerts silence --brand acme --topic outage --for 7200 --by dana --comment 'known, fix at 9'
+  redress alerts explain 0b7c6a7e-55c1-5a0e-8f5e-3d2f6f1d2a10 --what-if threshold=2.5
   redress alerts watch --format jsonl")]
 pub(crate) struct AlertsArgs {
     /// Where the alert service listens
@@ -108,10 +110,15 @@ enum Alerts {
         #[arg(long)]
         from_start: bool,
     },
-    /// Say why an episode opened, grew, was or was not paged
+    /// Say why an episode opened, grew, was or was not paged: how it went minute by minute, who drove it, each
+    /// decision
     Explain {
         /// Its id, as `list` shows it
         episode: Id,
+        /// When would it have opened at this threshold (a surprise; for threads a probability)? Told from its
+        /// timeline; `redress backtest` runs whole rules on the log
+        #[arg(long, value_name = "threshold=N")]
+        what_if: Option<explain::WhatIf>,
     },
 }
 
@@ -207,16 +214,16 @@ pub(crate) async fn run(args: AlertsArgs) -> anyhow::Result<ExitCode> {
             let answer = client.list_silences(request).await.map_err(refused)?.into_inner();
             wire::write(format, &answer.silences, &SILENCE_HEADINGS, silence_row)?;
         }
-        Alerts::Explain { episode } => {
-            let request = ExplainRequest { episode_id: episode.bytes() };
+        Alerts::Explain { episode, what_if } => {
+            let threshold = what_if.map_or(0.0, |what_if| what_if.threshold);
+            let request = ExplainRequest { episode_id: episode.bytes(), threshold };
             let answer = client.explain(request).await.map_err(refused)?.into_inner();
-            wire::write(format, &answer.decisions, &["AT", "DECIDED", "BECAUSE"], |d: &Decision| {
-                vec![
-                    time(d.at_us),
-                    d.action.clone(),
-                    d.reason.as_ref().map(|r| r.text.clone()).unwrap_or_default(),
-                ]
-            })?;
+            match format {
+                Format::Table => {
+                    explain::lines(&answer, what_if).iter().try_for_each(|line| wire::line(line))?
+                }
+                Format::Json | Format::Jsonl => wire::write_one(format, &answer, &[], |_| Vec::new())?,
+            }
         }
         Alerts::Watch { brand, from_start } => {
             watch(Follow::new(follow::Alerts { client, brand, from_start }), format).await?;

@@ -5,6 +5,7 @@ pub(crate) mod backtest;
 pub(crate) mod bench;
 pub(crate) mod cases;
 pub(crate) mod dev;
+mod explain;
 mod feed;
 mod follow;
 mod local;

@@ -83,10 +83,7 @@ fn a_reason_says_in_the_files_unit_what_came_and_what_is_usual() {
         assert_eq!(before.ends_with(",1"), !reason.is_empty(), "{with}");
         alarms.extend((!reason.is_empty()).then_some(reason));
     }
-    assert_eq!(
-        alarms,
-        ["134 in 40 min; usual for Sunday 12:00 UTC is 79 to 90; building for about an hour"]
-    );
+    assert_eq!(alarms, ["134 in 40 min; usual for Sunday 12:00 UTC is 79 to 90; building for about an hour"]);
 }
 
 #[test]

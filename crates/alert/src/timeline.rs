@@ -130,7 +130,9 @@ impl Diary {
         self.trim(since_s);
         self.opened_s = since_s;
         for one in std::mem::take(&mut self.before) {
-            count(&mut self.recent, one);
+            if !add(&mut self.recent, one.kind(), &one.name, one.posts, one.complaints) {
+                take_in(&mut self.recent, one);
+            }
         }
     }
 
@@ -249,39 +251,48 @@ impl Diary {
 
     /// Who and what a tally came from, as far as it says.
     fn credit(&mut self, event: &TallyEvent) {
-        let one = |kind: ContributorKind, name: &str, posts: u32| Contributor {
-            kind: kind.into(),
-            name: name.to_owned(),
-            posts: u64::from(posts),
-            ..Contributor::default()
-        };
         if let Some(top) = event.top.as_ref().filter(|top| !top.author_key.is_empty()) {
             let complaints = if top.complaint > 0.0 { top.complaint.min(1.0) } else { 0.0 };
-            let author = Contributor {
-                handle: top.author_handle.clone(),
-                complaints,
-                mention_id: top.mention_id.clone(),
-                ..one(ContributorKind::Author, &top.author_key, 1)
-            };
-            count(&mut self.recent, author);
+            let known = add(&mut self.recent, ContributorKind::Author, &top.author_key, 1, complaints);
+            if !known {
+                let author = Contributor {
+                    handle: top.author_handle.clone(),
+                    complaints,
+                    mention_id: top.mention_id.clone(),
+                    ..contributor(ContributorKind::Author, &top.author_key, 1)
+                };
+                take_in(&mut self.recent, author);
+            }
         }
-        for (connector, posts) in &event.connectors {
-            count(&mut self.recent, one(ContributorKind::Source, connector, *posts));
-        }
-        if !event.topic.is_empty() {
-            count(&mut self.recent, one(ContributorKind::Topic, &event.topic, event.posts));
+        let topic = Some((&event.topic, &event.posts)).filter(|(topic, _)| !topic.is_empty());
+        let sources = event.connectors.iter().map(|of| (ContributorKind::Source, of));
+        for (kind, (name, posts)) in sources.chain(topic.map(|of| (ContributorKind::Topic, of))) {
+            let posts = u64::from(*posts);
+            if !add(&mut self.recent, kind, name, posts, 0.0) {
+                take_in(&mut self.recent, contributor(kind, name, posts));
+            }
         }
     }
 }
 
-/// Adds to a contributor that is counted. Where there is no room for another, all of its kind lose a post, and who
-/// has none left goes: who has many is never lost, and no count is too large (Misra and Gries 1982).
-fn count(counted: &mut Vec<Contributor>, one: Contributor) {
-    if let Some(known) = counted.iter_mut().find(|known| known.kind == one.kind && known.name == one.name) {
-        known.posts = known.posts.saturating_add(one.posts);
-        known.complaints += one.complaints;
-        return;
-    }
+fn contributor(kind: ContributorKind, name: &str, posts: u64) -> Contributor {
+    Contributor { kind: kind.into(), name: name.to_owned(), posts, ..Contributor::default() }
+}
+
+/// Adds to a contributor that is counted. False: it is not.
+fn add(counted: &mut [Contributor], kind: ContributorKind, name: &str, posts: u64, complaints: f32) -> bool {
+    let kind = i32::from(kind);
+    let Some(known) = counted.iter_mut().find(|known| known.kind == kind && known.name == name) else {
+        return false;
+    };
+    known.posts = known.posts.saturating_add(posts);
+    known.complaints += complaints;
+    true
+}
+
+/// Counts another contributor. Where there is no room, all of its kind lose a post instead, and who has none left
+/// goes: who has many is never lost, and no count is too large (Misra and Gries 1982).
+fn take_in(counted: &mut Vec<Contributor>, one: Contributor) {
     if counted.iter().filter(|known| known.kind == one.kind).count() < COUNTED_MAX {
         counted.push(one);
         return;

@@ -145,7 +145,8 @@ fn contributors(all: &[Contributor]) -> Markup {
         @if !all.is_empty() {
             dl.facts {
                 @for (kind, label) in KINDS {
-                    @let of_kind: Vec<_> = all.iter().filter(|one| one.kind() == kind).take(CONTRIBUTORS_MAX).collect();
+                    @let of_kind: Vec<_> =
+                        all.iter().filter(|one| one.kind() == kind && is_told(one)).take(CONTRIBUTORS_MAX).collect();
                     @if !of_kind.is_empty() {
                         dt { (label) }
                         dd { ul { @for one in of_kind { li.break { (contributor(one)) } } } }
@@ -154,6 +155,11 @@ fn contributors(all: &[Contributor]) -> Markup {
             }
         }
     }
+}
+
+/// Of a crowd in which nobody wrote twice, nobody is named.
+fn is_told(one: &Contributor) -> bool {
+    one.kind() != ContributorKind::Author || one.posts > 1
 }
 
 fn contributor(one: &Contributor) -> Markup {

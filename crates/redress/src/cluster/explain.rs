@@ -11,7 +11,7 @@ use super::wire::{cut, time, word};
 /// The width everything fits in, characters.
 const WIDTH: usize = 80;
 /// The width of a bar.
-const BAR: usize = 20;
+const BAR: usize = 12;
 /// Minutes about the opening that have a line each.
 const RISE_BEFORE_MIN: i64 = 10;
 const RISE_MIN: i64 = 20;
@@ -128,10 +128,10 @@ fn steps(timeline: &Timeline, out: &mut Vec<String>) {
 fn bar(value: f32, open_at: f32, top: f32) -> String {
     let place = |number: f32| (number / top * BAR as f32).round().clamp(0.0, BAR as f32) as usize;
     let (filled, mark) = (place(value), place(open_at));
-    let cell = |n: usize| match () {
-        () if open_at > 0.0 && n == mark => '|',
-        () if n < filled => '#',
-        () => ' ',
+    let cell = |n: usize| match n {
+        n if open_at > 0.0 && n == mark => '|',
+        n if n < filled => '#',
+        _ => ' ',
     };
     (0..=BAR).map(cell).collect::<String>().trim_end().to_owned()
 }
@@ -193,7 +193,14 @@ fn contributors(timeline: &Timeline, out: &mut Vec<String>) {
         (ContributorKind::Source, "source"),
         (ContributorKind::Topic, "topic"),
     ] {
-        let of_kind = timeline.contributors.iter().filter(|one| one.kind() == kind);
+        // Of a crowd in which nobody wrote twice, nobody is named.
+        let is_one_of_many = |one: &&Contributor| kind == ContributorKind::Author && one.posts < 2;
+        let of_kind: Vec<_> = timeline.contributors.iter().filter(|one| one.kind() == kind).collect();
+        if !of_kind.is_empty() && of_kind.iter().all(is_one_of_many) {
+            out.push(format!("{label:7} many people, none of them known to have written twice"));
+            continue;
+        }
+        let of_kind = of_kind.into_iter().filter(|one| !is_one_of_many(one));
         for one in of_kind.take(CONTRIBUTORS_MAX) {
             let what = match kind {
                 ContributorKind::Thread => format!("{:.0} % likely to spread", one.p_spread * 100.0),
@@ -328,9 +335,9 @@ mod tests {
     fn a_rise_is_told_in_eighty_columns_with_its_threshold() {
         let told = told(&answer((10..15).map(|minute| step(minute, (minute - 10) as f32 * 1.75)).collect()));
         for expected in [
-            "01-02 12:10     12     31     19       1-4    0.0           |",
-            "01-02 12:12     12     31     19       1-4    3.5 ##########| OPENED, sudden",
-            "01-02 12:14     12     31     19       1-4    7.0 ##########|#########",
+            "01-02 12:10     12     31     19       1-4    0.0       |",
+            "01-02 12:12     12     31     19       1-4    3.5 ######| OPENED, sudden",
+            "01-02 12:14     12     31     19       1-4    7.0 ######|#####",
             "author  @bob [31m (ndjson::author-with-a-very-long-name-t…               4 posts",
             "71 % likely to spread",
             "2026-01-02 12:00:00  held back\n  many words",
@@ -361,7 +368,22 @@ mod tests {
         let steps =
             (10..14).map(|m| TimelineStep { thread: Some(forecast(m)), open_at: 0.5, ..step(m, 0.0) });
         let told = told(&answer(steps.collect()));
-        assert!(told.contains("1000012 10000000") && told.contains("0.71 ##############|#####"), "{told}");
+        assert!(told.contains("1000012 10000000") && told.contains("0.71 ########|###"), "{told}");
+    }
+
+    #[test]
+    fn a_crowd_in_which_nobody_wrote_twice_is_no_list_of_names() {
+        let mut answer = answer(vec![step(12, 4.0)]);
+        answer.timeline.iter_mut().for_each(|timeline| timeline.contributors[0].posts = 1);
+        let told = told(&answer);
+        assert!(told.contains("author  many people") && !told.contains("@bob"), "{told}");
+    }
+
+    #[test]
+    fn the_longest_note_fits_beside_the_longest_bar() {
+        let slow = TimelineStep { branch: Branch::Building.into(), ..step(12, 9.0) };
+        let told = told(&answer(vec![step(11, 1.0), slow]));
+        assert!(told.contains("# OPENED, building"), "{told}");
     }
 
     #[test]

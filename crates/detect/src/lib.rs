@@ -15,6 +15,7 @@ mod news;
 mod policy;
 mod pulse;
 mod reason;
+mod recent;
 mod rhythm;
 mod series;
 #[cfg(feature = "simulate")]
@@ -33,7 +34,7 @@ pub use episode::EpisodeSignal;
 pub use explain::{Contributor, Controller, Explanation, Moment, backtest};
 pub use policy::DetectPolicy;
 pub use pulse::Calibration;
-pub use reason::{Branch, Reason, ReasonKind};
+pub use reason::{Branch, Reason, ReasonKind, SeriesReason};
 pub use rhythm::Rhythm;
 pub use series::{RowError, Series, SeriesPoint};
 pub use sketch::DistinctSketch;

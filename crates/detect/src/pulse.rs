@@ -224,11 +224,17 @@ impl Pulse {
 
     /// The complaints that nine in ten windows hold where they are expected to weigh `expected`.
     pub(crate) fn usual(&self, expected: f32, tuning: &Tuning) -> (f32, f32) {
+        // The sudden branch's spread is that of about such a stretch.
+        let (low, high) = self.usual_within(expected, 0, tuning);
+        ((low / self.rhythm.gravity()).floor(), (high / self.rhythm.gravity()).ceil())
+    }
+
+    /// The events that nine in ten stretches hold where `expected` are, by the spread of a window (0 sudden,
+    /// 1 building); never less apart than Poisson counts are.
+    pub(crate) fn usual_within(&self, expected: f32, window: usize, tuning: &Tuning) -> (f32, f32) {
         let middle = stable(expected, tuning);
-        // The sudden branch's spread is that of about such a stretch; never less than Poisson's.
-        let reach = 1.645 * self.variance[0].sqrt().max(1.0);
-        let complaints = |value: f32| unstable(value, tuning) / self.rhythm.gravity();
-        (complaints(middle - reach).floor(), complaints(middle + reach).ceil())
+        let reach = 1.645 * self.variance[window.min(WINDOWS - 1)].sqrt().max(1.0);
+        (unstable(middle - reach, tuning), unstable(middle + reach, tuning))
     }
 
     /// See [`crate::SubjectState::touch`].

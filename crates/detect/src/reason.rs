@@ -13,6 +13,19 @@ pub enum Branch {
     Slow,
 }
 
+impl Branch {
+    /// Sudden, building, slow: the order in which they are numbered inside.
+    pub(crate) const ALL: [Self; 3] = [Self::Sudden, Self::Building, Self::Slow];
+
+    fn pace(self) -> &'static str {
+        match self {
+            Self::Sudden => "sudden",
+            Self::Building => "building for about an hour",
+            Self::Slow => "rising slowly for hours",
+        }
+    }
+}
+
 /// The kind of a decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReasonKind {
@@ -63,6 +76,65 @@ pub struct Reason {
     pub p_spread: f32,
 }
 
+/// The numbers of a row of a plain series, in the series' own unit; render with [`SeriesReason::words`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SeriesReason {
+    /// What came in the span.
+    pub count: f32,
+    /// Seconds that the span covers: as long as the most surprised branch looks back, two hours at most.
+    pub span_s: i64,
+    /// Lower end of what nine in ten such spans hold.
+    pub usual_low: f32,
+    /// Upper end of it.
+    pub usual_high: f32,
+    /// UTC hour of the week, 0 is Monday 00:00.
+    pub hour_of_week: u8,
+    /// The calibrated surprise, whether new or not.
+    pub surprise: f32,
+    /// Which branch was most surprised.
+    pub branch: Branch,
+    /// The rise comes on top of an episode that was open already.
+    pub again: bool,
+}
+
+impl SeriesReason {
+    /// One sentence without a comma, such as "47 in 10 min; usual for Sunday 03:00 UTC is 1 to 4; sudden".
+    pub fn words(&self) -> String {
+        let span = match self.span_s {
+            ..60 => format!("{} s", self.span_s),
+            60..7200 => format!("{} min", (self.span_s + 30) / 60),
+            _ => format!("{} h", (self.span_s + 1800) / 3600),
+        };
+        // A series of rates or shares has usual values that no whole number can tell.
+        let is_whole = self.count.fract() == 0.0;
+        let number = |value: f32| if is_whole { format!("{value:.0}") } else { format!("{value:.2}") };
+        let (low, high) = if is_whole {
+            (self.usual_low.floor(), self.usual_high.ceil())
+        } else {
+            (self.usual_low, self.usual_high)
+        };
+        format!(
+            "{} in {span}; usual for {} UTC is {} to {}; {}{}",
+            number(self.count),
+            hour_words(self.hour_of_week),
+            number(low),
+            number(high),
+            self.branch.pace(),
+            if self.again { "; on top of an open episode" } else { "" },
+        )
+    }
+}
+
+/// Day and hour, such as "Sunday 03:00".
+fn hour_words(hour_of_week: u8) -> String {
+    format!("{} {:02}:00", DAYS[usize::from(hour_of_week / 24) % 7], hour_of_week % 24)
+}
+
+/// The hour of the week of a local time; 1970-01-01 was a Thursday.
+pub(crate) fn hour_of_week(local_s: i64) -> u8 {
+    (local_s.div_euclid(3600) + 72).rem_euclid(168) as u8
+}
+
 const DAYS: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
 
 impl Reason {
@@ -73,11 +145,7 @@ impl Reason {
             ReasonKind::TooLate => return format!("a late count on {topic} was not used"),
             _ => self.count(topic),
         };
-        let pace = match self.branch {
-            Branch::Sudden => "sudden",
-            Branch::Building => "building for about an hour",
-            Branch::Slow => "rising slowly for hours",
-        };
+        let pace = self.branch.pace();
         // Writing to a String cannot fail.
         let _ = match self.kind {
             ReasonKind::Rising => write!(text, "; {pace}"),
@@ -111,11 +179,10 @@ impl Reason {
         let least = if people >= crate::DistinctSketch::MAX as f32 { "at least " } else { "" };
         // Else a reader wonders how so many people can have complained so few times.
         let folded = if people > complaints { " (copies and doubtful ones count little)" } else { "" };
-        let day = DAYS[usize::from(self.hour_of_week / 24) % 7];
         format!(
-            "{complaints} {noun} on {topic} in {} min from {least}{people} {crowd}{folded}; usual for {day} {:02}:00 is {} to {}",
+            "{complaints} {noun} on {topic} in {} min from {least}{people} {crowd}{folded}; usual for {} is {} to {}",
             (self.span_s / 60).max(1),
-            self.hour_of_week % 24,
+            hour_words(self.hour_of_week),
             self.usual_low,
             self.usual_high,
         )
@@ -157,6 +224,27 @@ mod tests {
         assert_eq!(
             repeated.words("safety"),
             "4 complaints on safety in 10 min from 48 people (copies and doubtful ones count little); usual for Sunday 03:00 is 1 to 4; sudden"
+        );
+    }
+
+    #[test]
+    fn a_series_reason_is_in_the_unit_of_the_series() {
+        let reason = SeriesReason {
+            count: 47.0,
+            span_s: 600,
+            usual_low: 1.3,
+            usual_high: 3.4,
+            hour_of_week: 6 * 24 + 3,
+            surprise: 5.0,
+            branch: Branch::Sudden,
+            again: false,
+        };
+        assert_eq!(reason.words(), "47 in 10 min; usual for Sunday 03:00 UTC is 1 to 4; sudden");
+        let share = SeriesReason { count: 0.75, usual_low: 0.1, usual_high: 0.25, again: true, ..reason };
+        let hours = SeriesReason { span_s: 7200, branch: Branch::Slow, ..share };
+        assert_eq!(
+            hours.words(),
+            "0.75 in 2 h; usual for Sunday 03:00 UTC is 0.10 to 0.25; rising slowly for hours; on top of an open episode"
         );
     }
 }

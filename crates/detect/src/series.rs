@@ -4,7 +4,9 @@ use crate::{
     context::Prior,
     news::{News, Told},
     policy::DetectPolicy,
-    pulse::{Load, Pulse, Stretch},
+    pulse::{Beat, Load, Pulse, Stretch},
+    reason::{Branch, SeriesReason, hour_of_week},
+    recent::Recent,
     tail::EPISODE_GAP_S,
     tuning::Tuning,
 };
@@ -49,6 +51,17 @@ pub struct Series {
     /// When the open episode was last above the closing surprise.
     open_since_hot_s: Option<i64>,
     news: News,
+    recent: Recent,
+    latest: Option<Latest>,
+}
+
+/// What a reason needs of the latest row.
+#[derive(Clone, Copy, Debug)]
+struct Latest {
+    beat: Beat,
+    row_s: i64,
+    /// An episode was open before it.
+    again: bool,
 }
 
 impl Series {
@@ -70,6 +83,8 @@ impl Series {
             opened_s: 0,
             open_since_hot_s: None,
             news: News::default(),
+            recent: Recent::default(),
+            latest: None,
         }
     }
 
@@ -107,16 +122,39 @@ impl Series {
             row_s: row_s as f32,
             learn: !self.is_hot(at_s),
         };
+        let value = count;
         let count = self.without_backlog(count, &pulse, at_s, observed_s, missing_s);
         let beat = pulse.beat(Load::plain(count), &stretch, &self.tuning);
         self.pulse = Some(pulse);
         self.last_s = at_s;
         let told = self.news.tell(beat.surprise, at_s, &self.tuning);
+        self.recent.add(value, beat.expected_per_s * observed_s as f32, missing_s > 0);
+        let again = self.open_since_hot_s.is_some();
         let alarm = self.judge(beat.surprise, told, at_s, row_s);
+        self.latest = Some(Latest { beat, row_s, again: again && self.opened_s < at_s });
         if alarm {
             self.news.alarm();
         }
         Ok(SeriesPoint { surprise: told.surprise, alarm })
+    }
+
+    /// Why the latest row is as surprising as it is; `None` before the second row.
+    pub fn reason(&self) -> Option<SeriesReason> {
+        let (pulse, latest) = (self.pulse.as_ref()?, self.latest?);
+        let branch = Branch::ALL[usize::from(latest.beat.branch)];
+        let (count, expected, rows) = self.recent.of(branch, latest.row_s);
+        let (usual_low, usual_high) =
+            pulse.usual_within(expected, usize::from(latest.beat.branch), &self.tuning);
+        Some(SeriesReason {
+            count,
+            span_s: latest.row_s * rows as i64,
+            usual_low,
+            usual_high,
+            hour_of_week: hour_of_week(self.last_s),
+            surprise: latest.beat.surprise,
+            branch,
+            again: latest.again,
+        })
     }
 
     /// After a gap, counts up to what the gap may have held back are taken as the usual number:

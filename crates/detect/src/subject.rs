@@ -5,7 +5,7 @@ use crate::{
     episode::{Episode, EpisodeSignal, Scene},
     policy::DetectPolicy,
     pulse::{Beat, Lesson, Load, Pulse, Stretch},
-    reason::{Branch, Reason, ReasonKind},
+    reason::{Branch, Reason, ReasonKind, hour_of_week},
     series::NEW_USUAL_S,
     snapshot,
     tally::Tally,
@@ -229,11 +229,10 @@ impl SubjectState {
             span_s,
             usual_low,
             usual_high,
-            // 1970-01-01 was a Thursday.
-            hour_of_week: ((local_s.div_euclid(3600) + 72).rem_euclid(168)) as u8,
+            hour_of_week: hour_of_week(local_s),
             surprise: beat.surprise,
             open_at: opening(p_spread, policy),
-            branch: [Branch::Sudden, Branch::Building, Branch::Slow][usize::from(beat.branch)],
+            branch: Branch::ALL[usize::from(beat.branch)],
             coverage: context.coverage.share,
             p_spread,
         }

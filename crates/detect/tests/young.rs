@@ -67,7 +67,7 @@ fn opened_after(story: &Story, seed: u64) -> Option<i64> {
 fn assert_told(story: &Story, within: i64) {
     let after: Vec<Option<i64>> = (0..20).map(|seed| opened_after(story, seed)).collect();
     let told = after.iter().filter(|count| count.is_some_and(|count| count <= within)).count();
-    assert!(told >= 19, "told after {after:?} complaints, {within} wanted");
+    assert!(told >= 19, "told after {after:?} complaints, {within} wanted, {} s old", story.before_s);
 }
 
 #[test]

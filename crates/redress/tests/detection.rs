@@ -69,6 +69,24 @@ fn bad_rows_of_a_series_are_named_by_line_and_field_and_the_rest_is_answered() {
 }
 
 #[test]
+fn a_reason_says_in_the_files_unit_what_came_and_what_is_usual() {
+    // A week of 10 or 11 every five minutes, then 60.
+    let row = |i: i64| format!("{},{}\n", 1_600_000_200 + 300 * i, if i < 2016 { 10 + i % 2 } else { 60 });
+    let rows: String = (0..2020).map(row).collect();
+    let plain = redress("detect series", &rows);
+    let told = redress("detect series --reasons", &rows);
+    assert_eq!((told.code, told.err.as_str()), (0, ""));
+    assert_eq!(told.out.lines().next(), Some("timestamp,value,surprise,alarm,reason"));
+    let mut alarms = Vec::new();
+    for (before, with) in plain.out.lines().zip(told.out.lines()).skip(1) {
+        let reason = with.strip_prefix(before).and_then(|rest| rest.strip_prefix(',')).unwrap();
+        assert_eq!(before.ends_with(",1"), !reason.is_empty(), "{with}");
+        alarms.extend((!reason.is_empty()).then_some(reason));
+    }
+    assert_eq!(alarms, ["134 in 40 min; usual for Sunday 12:00 UTC is 79 to 90; building for about an hour"]);
+}
+
+#[test]
 fn an_empty_series_and_one_row_are_no_faults() {
     for (input, rows) in [("", 0), ("timestamp,value\n", 0), ("\n\n", 0), ("1600000000,5", 1)] {
         let ended = redress("detect series", input);

@@ -17,10 +17,12 @@ use crate::lines::{Input, Line, Refusals};
 /// it is lower by one where a rise goes on for hours without growing.
 ///
 /// `alarm` is 1 on the row where an episode opens, or an open one rises anew to a hundred times as rare.
+/// `--reasons` says in words why.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   redress detect series mentions.csv
   tail -f counts.csv | redress detect series --false-alarms-per-day 0.05
+  redress detect series --reasons mentions.csv | grep 'usual for'
 
 Rows that are out of order, repeated, or no count are named on standard error and left out;
 a gap between rows is no silence: nothing is learned from it, and what comes in right after it may be a backlog.")]
@@ -31,6 +33,9 @@ pub(crate) struct Args {
     /// Wanted false alarms per day: sets when an alarm is raised, not the surprise
     #[arg(long, value_name = "RATE", default_value_t = DetectPolicy::default().false_alarms_per_day, value_parser = rate)]
     false_alarms_per_day: f32,
+    /// Add a column `reason`: on an alarm's row what came, in the unit of the file, beside what is usual then
+    #[arg(long)]
+    reasons: bool,
 }
 
 /// Bytes written at once when input is plentiful.
@@ -44,7 +49,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         false_alarms_per_day: args.false_alarms_per_day,
         ..DetectPolicy::for_series()
     });
-    let mut out = b"timestamp,value,surprise,alarm\n".to_vec();
+    let mut out = b"timestamp,value,surprise,alarm".to_vec();
+    out.extend_from_slice(if args.reasons { b",reason\n" } else { b"\n" });
     let name = input.name().to_owned();
     let mut first = true;
     loop {
@@ -56,7 +62,13 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         match line {
             Line::TooLong => refusals.line(&name, number, "the line is too long"),
             Line::Text(text) => match answer(&mut series, text) {
-                Ok(point) => write_row(&mut out, text, point),
+                Ok(point) => {
+                    write_row(&mut out, text, point);
+                    if args.reasons {
+                        write_reason(&mut out, &series, point);
+                    }
+                    out.push(b'\n');
+                }
                 Err(_) if first && is_header(text) => {}
                 Err(reason) => refusals.line(&name, number, reason),
             },
@@ -105,7 +117,15 @@ fn write_row(out: &mut Vec<u8>, line: &[u8], point: SeriesPoint) {
     out.extend_from_slice(line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line));
     out.push(b',');
     write_thousandths(out, point.surprise);
-    out.extend_from_slice(if point.alarm { b",1\n" } else { b",0\n" });
+    out.extend_from_slice(if point.alarm { b",1" } else { b",0" });
+}
+
+/// The reason of an alarm, which holds no comma; empty on other rows.
+fn write_reason(out: &mut Vec<u8>, series: &Series, point: SeriesPoint) {
+    out.push(b',');
+    if let Some(reason) = series.reason().filter(|_| point.alarm) {
+        out.extend_from_slice(reason.words().as_bytes());
+    }
 }
 
 /// Three decimals, by whole-number arithmetic: the general formatting costs more than the detection.

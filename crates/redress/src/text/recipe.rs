@@ -96,6 +96,41 @@ pub(crate) struct Rule {
     /// Values that mean no, all others nothing.
     #[serde(default)]
     pub(crate) no: Option<Vec<String>>,
+    /// Class to words that stand for it in the field, as [`said`] writes them (`*` ends one that may go on): a text that
+    /// speaks of one class alone is labelled so.
+    #[serde(default)]
+    pub(crate) words: Option<BTreeMap<String, Vec<String>>>,
+    /// Only rows whose fields have these values.
+    #[serde(default)]
+    pub(crate) only: BTreeMap<String, String>,
+}
+
+/// A text in small letters, its words between single spaces; names, tags and links are left out.
+fn said(text: &str) -> String {
+    let mut said = String::from(" ");
+    let plain =
+        text.split_whitespace().filter(|word| !word.starts_with(['@', '#']) && !word.starts_with("http"));
+    for word in plain.flat_map(|word| word.split(|letter: char| !letter.is_alphanumeric())) {
+        if !word.is_empty() {
+            said.push_str(&word.to_lowercase());
+            said.push(' ');
+        }
+    }
+    said
+}
+
+/// The one class some of whose words a text has.
+fn spoken_of(text: &str, words: &BTreeMap<String, Vec<String>>) -> Option<String> {
+    let said = said(text);
+    let has = |word: &String| match word.strip_suffix('*') {
+        Some(start) => said.contains(&format!(" {start}")),
+        None => said.contains(&format!(" {word} ")),
+    };
+    let mut found = words.iter().filter(|(_, words)| words.iter().any(has)).map(|(class, _)| class);
+    match (found.next(), found.next()) {
+        (Some(class), None) => Some(class.clone()),
+        _ => None,
+    }
 }
 
 /// Texts built from the phrase files `phrases/LANGUAGE.txt`.
@@ -223,6 +258,10 @@ impl Recipe {
             }
             for rule in &set.rules {
                 let head = self.head(&rule.head)?;
+                if let Some(words) = &rule.words {
+                    classes[head].extend(words.keys().cloned());
+                    continue;
+                }
                 match (&rule.yes.as_ref().or(rule.no.as_ref()), &rule.map) {
                     (Some(_), _) => {
                         classes[head].insert("yes".to_owned());
@@ -355,6 +394,16 @@ impl Recipe {
         for rule in &set.rules {
             let head = self.head(&rule.head)?;
             let values = corpus::list(row, &rule.field);
+            if rule.only.iter().any(|(field, value)| corpus::field(row, field).as_ref() != Some(value)) {
+                continue;
+            }
+            if let Some(words) = &rule.words {
+                let text = corpus::field(row, &rule.field).unwrap_or_default();
+                let class = spoken_of(&text, words);
+                let at = class.and_then(|class| plans[head].classes.iter().position(|have| *have == class));
+                labels.extend(at.map(|class| (head, class)));
+                continue;
+            }
             if let Some(yes) = &rule.yes {
                 labels.push((head, usize::from(values.iter().any(|v| yes.contains(v)))));
                 continue;
@@ -766,6 +815,20 @@ mod tests {
         assert_eq!(labels(serde_json::json!({"mood": "fine"})), [(0, 0)]);
         assert_eq!(labels(serde_json::json!({})), [(0, 0)]);
         assert_eq!(labels(serde_json::json!({"mood": "cross"})), []);
+    }
+
+    #[test]
+    fn words_label_a_text_that_speaks_of_one_class_alone() {
+        let words: BTreeMap<String, Vec<String>> = serde_json::from_value(serde_json::json!({
+            "delay": ["late", "delay*", "isn t here"], "money": ["refund*"]
+        }))
+        .unwrap();
+        let spoken = |text: &str| spoken_of(text, &words);
+        assert_eq!(spoken("@Late train DELAYED again!").as_deref(), Some("delay"));
+        assert_eq!(spoken("it isn't here").as_deref(), Some("delay"));
+        assert_eq!(spoken("Refunds?").as_deref(), Some("money"));
+        assert_eq!(spoken("late refund"), None, "two classes are none");
+        assert_eq!(spoken("@late translated http://late #late"), None);
     }
 
     #[test]

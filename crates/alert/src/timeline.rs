@@ -227,11 +227,13 @@ impl Diary {
     fn length_s(&self, step: &TimelineStep, now_s: i64) -> i64 {
         let (start_s, age_s) = (start_s(step), now_s - start_s(step));
         let rise_s = self.opened_s - LOOKBACK_S..self.opened_s + RISE_S;
-        match age_s {
-            _ if self.opened_s != 0 && rise_s.contains(&start_s) => MINUTE_S,
-            ..=YOUNG_S => MINUTE_S,
-            ..=MIDDLE_S => MIDDLE_STEP_S,
-            _ => self.old_step_s,
+        let is_of_rise = self.opened_s != 0 && rise_s.contains(&start_s);
+        if is_of_rise || age_s <= YOUNG_S {
+            MINUTE_S
+        } else if age_s <= MIDDLE_S {
+            MIDDLE_STEP_S
+        } else {
+            self.old_step_s
         }
     }
 

@@ -159,7 +159,7 @@ fn rows(timeline: &Timeline) -> Vec<TimelineStep> {
                 Some((last, row)) if *last == key => join(row, step),
                 _ => {
                     others += usize::from(key >= 0);
-                    rows.push((key, step.clone()));
+                    rows.push((key, *step));
                 }
             }
         }
@@ -177,9 +177,9 @@ fn join(row: &mut TimelineStep, step: &TimelineStep) {
     let (at_us, posts) = (row.at_us, row.posts.saturating_add(step.posts));
     let complaints = row.complaints + step.complaints;
     if step.thread.is_some() || (row.thread.is_none() && step.surprise >= row.surprise) {
-        *row = step.clone();
+        *row = *step;
     }
-    *row = TimelineStep { at_us, length_s, posts, complaints, ..row.clone() };
+    *row = TimelineStep { at_us, length_s, posts, complaints, ..*row };
 }
 
 fn contributors(timeline: &Timeline, out: &mut Vec<String>) {

@@ -32,7 +32,7 @@ impl Cluster {
         build();
         let dir = tempfile::tempdir().unwrap();
         let config = dir.path().join("redress.toml");
-        let [ingest, classify, alert, response] = [(); 4].map(|()| free_port());
+        let [ingest, ingest_http, classify, alert, response] = [(); 5].map(|()| free_port());
         let text = format!(
             r#"
 tenant = "test"
@@ -51,6 +51,7 @@ partitions = 4
 url = "{database}"
 [ingest]
 listen = "127.0.0.1:{ingest}"
+listen_http = "127.0.0.1:{ingest_http}"
 [classify]
 listen = "127.0.0.1:{classify}"
 [alert]

@@ -204,7 +204,7 @@ impl Diary {
                 let begins_s = start_s(&step).div_euclid(length_s) * length_s;
                 match joined.last_mut() {
                     Some(last) if length_s > MINUTE_S && self.joins(last, begins_s, now_s) => {
-                        join(last, step)
+                        last.join(&step);
                     }
                     _ => joined.push(step),
                 }
@@ -310,22 +310,12 @@ fn take_in(counted: &mut Vec<Contributor>, one: Contributor) {
     });
 }
 
-/// Adds a step to the one before it: counts add up, the numbers are those of the louder moment.
-fn join(last: &mut TimelineStep, step: TimelineStep) {
-    let length_s = u32::try_from(end_s(&step) - start_s(last)).unwrap_or(u32::MAX);
-    let (posts, complaints) = (last.posts.saturating_add(step.posts), last.complaints + step.complaints);
-    if step.thread.is_some() || step.surprise >= last.surprise {
-        *last = TimelineStep { at_us: last.at_us, ..step };
-    }
-    (last.length_s, last.posts, last.complaints) = (length_s, posts, complaints);
-}
-
 fn start_s(step: &TimelineStep) -> i64 {
     step.at_us.div_euclid(1_000_000)
 }
 
 fn end_s(step: &TimelineStep) -> i64 {
-    start_s(step) + i64::from(step.length_s)
+    step.end_us().div_euclid(1_000_000)
 }
 
 /// What is to go of those who contributed.
@@ -340,18 +330,17 @@ pub(crate) fn names(one: &Contributor, forgotten: &Forgotten) -> bool {
 /// When another threshold would have opened, as far as the timeline tells: to the minute, by the numbers of each
 /// step's most surprising moment, and with what `policy` wants besides.
 pub(crate) fn what_if(timeline: &wire::Timeline, threshold: f64, policy: &DetectPolicy) -> WhatIf {
-    let level = |step: &TimelineStep| step.thread.as_ref().map_or(step.surprise, |thread| thread.p_viral);
     let opens = |step: &&TimelineStep| {
         let is_enough = step.window_complaints >= policy.min_count
             && step.people >= policy.min_people
             && step.coverage >= policy.min_coverage;
-        f64::from(level(step)) >= threshold && (step.thread.is_some() || is_enough)
+        f64::from(step.level()) >= threshold && (step.thread.is_some() || is_enough)
     };
     let found = timeline.steps.iter().find(opens);
     let is_first = found.is_some() && found == timeline.steps.first();
     let text = match found {
         None => {
-            let most = timeline.steps.iter().map(level).fold(0.0, f32::max);
+            let most = timeline.steps.iter().map(TimelineStep::level).fold(0.0, f32::max);
             let few = if f64::from(most) >= threshold { ", from too few complaints or people" } else { "" };
             format!("at {threshold} it would not have opened: it reached {most:.2} at most{few}")
         }

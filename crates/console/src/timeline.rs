@@ -19,7 +19,7 @@ pub(crate) fn draw(timeline: &Timeline, moment: &Moment) -> Markup {
     let (Some(first), Some(last)) = (timeline.steps.first(), timeline.steps.last()) else {
         return html! {};
     };
-    let (from_us, to_us) = (first.at_us, end_us(last).max(first.at_us + 1));
+    let (from_us, to_us) = (first.at_us, last.end_us().max(first.at_us + 1));
     let top = timeline.steps.iter().map(|step| level(step).max(f64::from(step.open_at))).fold(0.01, f64::max);
     let x = |us: i64| scaled(ratio(us.saturating_sub(from_us), to_us.saturating_sub(from_us)), WIDTH);
     let y = |value: f64| HEIGHT - scaled(value / top, HEIGHT);
@@ -28,7 +28,7 @@ pub(crate) fn draw(timeline: &Timeline, moment: &Moment) -> Markup {
             svg viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } preserveAspectRatio="none" role="img"
                 aria-label=(sentence(timeline, moment)) {
                 @for step in &timeline.steps {
-                    @let (left, right, up) = (x(step.at_us), x(end_us(step)), y(level(step)));
+                    @let (left, right, up) = (x(step.at_us), x(step.end_us()), y(level(step)));
                     rect.level.over[is_over(step)] x=(left) y=(up) width=((right - left).max(1)) height=(HEIGHT - up) {}
                     rect.limit x=(left) y=(y(f64::from(step.open_at))) width=((right - left).max(1)) height="1" {}
                 }
@@ -184,16 +184,12 @@ fn pace(step: &TimelineStep) -> &'static str {
 }
 
 fn level(step: &TimelineStep) -> f64 {
-    let level = f64::from(step.thread.as_ref().map_or(step.surprise, |thread| thread.p_viral));
+    let level = f64::from(step.level());
     if level.is_finite() { level } else { 0.0 }
 }
 
 fn is_over(step: &TimelineStep) -> bool {
     step.open_at > 0.0 && level(step) >= f64::from(step.open_at)
-}
-
-fn end_us(step: &TimelineStep) -> i64 {
-    step.at_us.saturating_add(i64::from(step.length_s) * 1_000_000)
 }
 
 #[allow(clippy::cast_precision_loss)]

@@ -8,6 +8,7 @@ mod classified;
 pub mod envelope;
 pub mod json;
 mod mention;
+mod timeline;
 mod verdict;
 
 pub use carried::CarriedVerdict;

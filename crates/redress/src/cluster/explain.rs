@@ -71,7 +71,7 @@ fn head(episode: &Episode, out: &mut Vec<String>) {
 fn steps(timeline: &Timeline, out: &mut Vec<String>) {
     let rows = rows(timeline);
     let is_thread = timeline.steps.iter().any(|step| step.thread.is_some());
-    let top = rows.iter().map(|row| level(row).max(row.open_at)).fold(f32::MIN_POSITIVE, f32::max);
+    let top = rows.iter().map(|row| row.level().max(row.open_at)).fold(f32::MIN_POSITIVE, f32::max);
     let head = match is_thread {
         true => [("NEW", 6), ("SEEN", 7), ("EXPECTED", 8), ("90 % BETWEEN", 15), ("P", 5)],
         false => [("POSTS", 6), ("WINDOW", 6), ("PEOPLE", 6), ("USUAL", 9), ("SURP.", 6)],
@@ -101,19 +101,14 @@ fn steps(timeline: &Timeline, out: &mut Vec<String>) {
         };
         let is_new = row.branch() != branch && row.surprise >= 1.0;
         branch = if row.surprise >= 1.0 { row.branch() } else { branch };
-        let opened =
-            (row.at_us..row.at_us + i64::from(row.length_s) * 1_000_000).contains(&timeline.opened_at_us);
-        let note = match (opened, branch) {
-            (true, Branch::Unspecified) => " OPENED",
-            (true, Branch::Sudden) => " OPENED, sudden",
-            (true, Branch::Building) => " OPENED, building",
-            (true, Branch::Slow) => " OPENED, slow",
-            (false, Branch::Sudden) if is_new => " sudden",
-            (false, Branch::Building) if is_new => " building",
-            (false, Branch::Slow) if is_new => " slow",
-            _ => "",
+        let is_opening = (row.at_us..row.end_us()).contains(&timeline.opened_at_us);
+        let note = match (is_opening, pace(branch)) {
+            (true, "") => " OPENED".to_owned(),
+            (true, pace) => format!(" OPENED, {pace}"),
+            (false, pace) if is_new && !pace.is_empty() => format!(" {pace}"),
+            _ => String::new(),
         };
-        let bar = bar(level(row), row.open_at, top);
+        let bar = bar(row.level(), row.open_at, top);
         let line = format!("{:11} {cells} {bar}{note}", &time(row.at_us)[5..16]);
         out.push(cut(line.trim_end(), WIDTH));
     }
@@ -122,6 +117,15 @@ fn steps(timeline: &Timeline, out: &mut Vec<String>) {
         false => "WINDOW, PEOPLE, USUAL: complaints of the last minutes at the most surprising moment.",
     };
     wrap(note, "", out);
+}
+
+const fn pace(branch: Branch) -> &'static str {
+    match branch {
+        Branch::Unspecified => "",
+        Branch::Sudden => "sudden",
+        Branch::Building => "building",
+        Branch::Slow => "slow",
+    }
 }
 
 /// A bar as long as `value` is of `top`, with a mark where it takes `open_at` to open.
@@ -134,10 +138,6 @@ fn bar(value: f32, open_at: f32, top: f32) -> String {
         _ => ' ',
     };
     (0..=BAR).map(cell).collect::<String>().trim_end().to_owned()
-}
-
-fn level(step: &TimelineStep) -> f32 {
-    step.thread.as_ref().map_or(step.surprise, |thread| thread.p_viral)
 }
 
 /// A line for each minute about the opening; other steps joined until they are few enough.
@@ -156,7 +156,7 @@ fn rows(timeline: &Timeline) -> Vec<TimelineStep> {
             // Those about the opening are told apart from the others by their sign.
             let key = if is_rise(step) { -1 - minute.max(0) } else { minute.max(0).div_euclid(minutes) };
             match rows.last_mut() {
-                Some((last, row)) if *last == key => join(row, step),
+                Some((last, row)) if *last == key => row.join(step),
                 _ => {
                     others += usize::from(key >= 0);
                     rows.push((key, *step));
@@ -169,17 +169,6 @@ fn rows(timeline: &Timeline) -> Vec<TimelineStep> {
         }
         minutes *= 2;
     }
-}
-
-fn join(row: &mut TimelineStep, step: &TimelineStep) {
-    let end_us = step.at_us + i64::from(step.length_s) * 1_000_000;
-    let length_s = u32::try_from((end_us - row.at_us) / 1_000_000).unwrap_or(u32::MAX);
-    let (at_us, posts) = (row.at_us, row.posts.saturating_add(step.posts));
-    let complaints = row.complaints + step.complaints;
-    if step.thread.is_some() || (row.thread.is_none() && step.surprise >= row.surprise) {
-        *row = *step;
-    }
-    *row = TimelineStep { at_us, length_s, posts, complaints, ..*row };
 }
 
 fn contributors(timeline: &Timeline, out: &mut Vec<String>) {

@@ -252,7 +252,7 @@ fn open_episode(
     let reopenings = flaps_on.map_or(0, |last| last.reopenings.saturating_add(1));
     let joins_on = last.and_then(|last| Some((last, joined(last, rule, now)?)));
     let mut episode = Episode {
-        id: EpisodeId::derive(&[&signal.rule, &signal.subject.key(), &now.as_micros().to_string()]),
+        id: new_id(signal, last, now),
         version: 0,
         sequence: 0,
         rule: signal.rule.clone(),
@@ -293,6 +293,16 @@ fn open_episode(
     draft.raise_urgency(rule);
     draft.look(None);
     draft.finish()
+}
+
+/// A span's id comes from its rule, subject and opening; one that opens within the microsecond of the last is told
+/// apart by that one's id, so that it is never taken for it.
+fn new_id(signal: &Signal, last: Option<&Episode>, now: Timestamp) -> EpisodeId {
+    let (subject, opened) = (signal.subject.key(), now.as_micros().to_string());
+    match last.filter(|last| last.opened_at == now) {
+        Some(last) => EpisodeId::derive(&[&signal.rule, &subject, &opened, &last.id.to_string()]),
+        None => EpisodeId::derive(&[&signal.rule, &subject, &opened]),
+    }
 }
 
 /// What people know of the matter that `last` was a span of, when what comes now is more of it. After a person
@@ -349,6 +359,7 @@ impl<'a> Draft<'a> {
     /// Is there something that people do not know and should? `why` is the signal that brought it up.
     fn look(&mut self, why: Option<&Reason>) {
         self.take_mutes();
+        self.count_as_known();
         let Some((kind, notice, reason)) = self.news() else {
             self.say_joined();
             return;
@@ -527,6 +538,19 @@ impl<'a> Draft<'a> {
         };
         self.episode.held_back = Some(reason.code().to_owned());
         self.publish("held_back", Change::Silenced, String::new(), reason);
+    }
+
+    /// What is counted while a larger episode says it already is known by that episode: when it ends, the same
+    /// posts are no growth. A forecast is no count, and that something became worse is still told.
+    fn count_as_known(&mut self) {
+        let episode = &mut self.episode;
+        if episode.inhibited_by.is_empty() || episode.forecast.is_some() {
+            return;
+        }
+        let size = episode.size();
+        if let Some(known) = episode.told.as_mut().or(episode.joins.as_mut()) {
+            known.size = known.size.max(size);
+        }
     }
 
     fn lose_sight(&mut self, reason: Reason) {

@@ -372,6 +372,53 @@ fn severe_complaints_of_one_day_about_the_same_call_once_and_again_when_there_ar
 }
 
 #[test]
+fn what_a_larger_episode_said_meanwhile_is_no_growth_when_that_ends() {
+    let larger = Story::of(Policy::SPREADING_THREAD).opened().episode().id;
+    let mut joined = Story::of(Policy::SEVERE_COMPLAINT);
+    one_more(&mut joined, 0);
+    one_more(&mut joined, 3 * HOUR);
+    let mut known = Story::of(Policy::SEVERE_COMPLAINT);
+    one_more(&mut known, 0);
+    for story in [&mut joined, &mut known] {
+        story.mutes.inhibited_by = vec![larger];
+        story.signal(SignalKind::Seen, 238, Severity::Blame);
+        assert_eq!(story.sent(), "", "the larger one says it");
+        story.mutes.inhibited_by.clear();
+        story.pass(MIN).tick();
+        assert_eq!(story.sent(), "", "the same posts are not told twice");
+        story.signal(SignalKind::Seen, 475, Severity::Blame);
+        assert_eq!(story.sent(), "");
+    }
+    joined.signal(SignalKind::Seen, 476, Severity::Blame);
+    assert_eq!(joined.sent(), "page grew to chat", "what comes after it is growth");
+    known.signal(SignalKind::Seen, 476, Severity::Blame);
+    assert_eq!(known.sent(), "update grew to chat");
+}
+
+#[test]
+fn what_became_worse_meanwhile_is_told_when_the_larger_episode_ends() {
+    let mut story = Story::of(Policy::SEVERE_COMPLAINT);
+    story.signal(SignalKind::Opened, 1, Severity::Accusation);
+    story.sent();
+    story.mutes.inhibited_by = vec![Story::of(Policy::SPREADING_THREAD).opened().episode().id];
+    story.signal(SignalKind::Seen, 9, Severity::Blame);
+    assert_eq!(story.sent(), "");
+    story.mutes.inhibited_by.clear();
+    story.pass(MIN).tick();
+    assert_eq!(story.sent(), "page severity_rose to chat");
+}
+
+#[test]
+fn opened_again_within_one_microsecond_is_another_episode() {
+    let mut story = Story::of(Policy::RISING_SUBJECT).opened();
+    let first = story.episode().id;
+    story.input(What::Resolve { by: "ada".into(), note: String::new(), expected_version: 0 });
+    story.signal(SignalKind::Opened, 10, Severity::Disapproval);
+    assert!(story.episode().is_open());
+    assert_ne!(story.episode().id, first);
+}
+
+#[test]
 fn joined_span_says_why_it_calls_nobody_and_calls_when_it_is_worse() {
     let mut story = Story::of(Policy::SEVERE_COMPLAINT);
     story.policy.rules.get_mut(Policy::SEVERE_COMPLAINT).unwrap().page_from = Severity::Accusation;

@@ -1,24 +1,26 @@
 //! The detectors of one partition of tallies: what they remember, and the signals they give. Pure: the
 //! same tallies from the same snapshot always give the same signals.
 
+mod evidence;
+mod stored;
+mod subject;
+mod thread;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use contracts::alert::v1::{Contributor, ContributorKind, TallyEvent, ThreadOutlook, Timeline};
 use contracts::ingest::v1::Coverage;
-use detect::thread::{CascadeModel, ThreadState};
-use detect::{
-    Context, DetectPolicy, EpisodeSignal, Observation, Prior, ReasonKind, SubjectState, observe, tick,
-};
-use model::{MentionId, Severity, Subject, Timestamp, Topic};
-use paging::{Counts, Evidence, Facts, Forecast, Forgotten, Policy, Reason, Signal, SignalKind};
-use prost::Message as _;
+use detect::thread::CascadeModel;
+use detect::{Context, DetectPolicy, EpisodeSignal, Observation, Prior, SubjectState, observe, tick};
+use model::Subject;
+use paging::{Evidence, Forecast, Forgotten, Reason, Signal, SignalKind};
 
+use self::subject::SubjectEntry;
+use self::thread::{ThreadEntry, forecast_of};
 use crate::config::{DetectConfig, ThreadConfig, Zones};
-use crate::coverage::{Hearing, StoredHearing};
-use crate::desk::topic_of;
-use crate::outlook::{Outlooks, Said};
-use crate::timeline::{self, Diary};
-use crate::{tally, wire};
+use crate::coverage::Hearing;
+use crate::outlook::Outlooks;
+use crate::tally;
 
 /// Event seconds between looks at open episodes.
 const TICK_S: i64 = 60;
@@ -26,28 +28,14 @@ const TICK_S: i64 = 60;
 const LESSON_S: i64 = 600;
 /// Event seconds between fresh facts about an open episode.
 const REFRESH_S: i64 = 10;
-/// Pieces of evidence kept per subject.
-const EVIDENCE_MAX: usize = 5;
-/// Evidence older than this many event seconds is no longer shown with a new rise.
-const EVIDENCE_S: i64 = 3_600;
 /// What a complaint weighs with a detector, on average: severity, arousal and reach come on top of 1.
 const COMPLAINT_WEIGHT: f32 = 1.6;
-/// Event seconds over which the usual severity of a subject is averaged.
-const SEVERITY_TAU_S: f32 = 600.0;
-/// An open thread is over when its probability to spread has stayed below this share of the one that opens.
-const EXIT_SHARE: f64 = 0.6;
-/// For so many event seconds.
-const EXIT_HELD_S: i64 = 600;
-/// A thread that was over is told again when so many times as many reactions are expected as were told.
-const NEWS_AGAIN: f32 = 2.0;
 /// A thread older than this cannot be forecast any more, in event seconds.
 const THREAD_AGE_MAX_S: i64 = 7 * 86_400;
 /// A thread in which nothing happens is forgotten after so many event seconds, and sooner when nobody has
 /// ever answered it: a late first answer begins it anew.
 const THREAD_IDLE_S: i64 = 86_400;
 const THREAD_UNANSWERED_S: i64 = 7_200;
-/// Of a snapshot's format; another one is not read.
-const SNAPSHOT_VERSION: u32 = 1;
 
 /// What detection is told, beside the tallies.
 pub(crate) struct Rules {
@@ -102,49 +90,6 @@ impl Heard {
     }
 }
 
-#[derive(Debug, Clone, Default)]
-struct SubjectEntry {
-    state: SubjectState,
-    evidence: Vec<Evidence>,
-    /// Severity and complaint sums, fading.
-    severity: f32,
-    complaints: f32,
-    at_s: i64,
-    told_s: i64,
-    /// Complaints counted while nobody knew what is usual for the brand.
-    warmup: f32,
-    /// While it is not calm.
-    diary: Option<Box<Diary>>,
-}
-
-#[derive(Debug, Clone)]
-struct ThreadEntry {
-    state: ThreadState,
-    root_known: bool,
-    posts: u64,
-    complaints_milli: u64,
-    severity: Severity,
-    people: detect::DistinctSketch,
-    evidence: Vec<Evidence>,
-    last_s: i64,
-    told_s: i64,
-    told_size: f32,
-    /// Reactions at the last forecast, and when that was.
-    asked: u32,
-    asked_s: i64,
-    is_open: bool,
-    /// Since when, while it is open, it has looked like stopping; absent while it does not.
-    stopping_s: Option<i64>,
-    /// Its sources are not heard, and people know.
-    is_blind: bool,
-    /// What it is about, as far as anybody said.
-    topic: Option<Topic>,
-    /// What its subject was told of it.
-    said: Said,
-    /// While it may spread.
-    diary: Option<Box<Diary>>,
-}
-
 /// The detectors of one partition.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Detectors {
@@ -163,6 +108,16 @@ pub(crate) struct Detectors {
     hearing: Hearing,
     /// What live threads say to the subjects here.
     outlooks: Outlooks,
+}
+
+/// A subject as its detector saw it at one time.
+struct Look<'a> {
+    subject: &'a Subject,
+    key: &'a str,
+    observation: &'a Observation,
+    at_s: i64,
+    /// The tally that was looked at; absent where only time passed.
+    event: Option<&'a TallyEvent>,
 }
 
 impl Detectors {
@@ -287,7 +242,9 @@ impl Detectors {
             if entry.state.open_since_s().is_none() {
                 self.open.remove(&key);
             }
-            self.tell_topic(&subject, &key, &observation, now_s, None, rules, heard);
+            let look =
+                Look { subject: &subject, key: &key, observation: &observation, at_s: now_s, event: None };
+            self.tell_topic(&look, rules, heard);
         }
     }
 
@@ -326,20 +283,18 @@ impl Detectors {
             Some(_) => drop(self.open.insert(event.subject.clone())),
             None => drop(self.open.remove(&event.subject)),
         }
-        self.tell_topic(subject, &event.subject, &observation, event.at_s, Some(event), rules, heard);
+        let look = Look {
+            subject,
+            key: &event.subject,
+            observation: &observation,
+            at_s: event.at_s,
+            event: Some(event),
+        };
+        self.tell_topic(&look, rules, heard);
     }
 
-    #[allow(clippy::too_many_arguments)]
-    fn tell_topic(
-        &mut self,
-        subject: &Subject,
-        key: &str,
-        observation: &Observation,
-        at_s: i64,
-        event: Option<&TallyEvent>,
-        rules: &Rules,
-        heard: &mut Heard,
-    ) {
+    fn tell_topic(&mut self, look: &Look<'_>, rules: &Rules, heard: &mut Heard) {
+        let Look { subject, key, observation, at_s, event } = *look;
         let Some(entry) = self.subjects.get_mut(key) else { return };
         if entry.is_worth_a_diary(observation, self.followed.len()) {
             if entry.diary.is_none() {
@@ -478,642 +433,12 @@ impl Detectors {
     }
 }
 
-impl SubjectEntry {
-    fn note(&mut self, event: &TallyEvent) {
-        let faded = (-((event.at_s - self.at_s).max(0) as f32) / SEVERITY_TAU_S).exp();
-        self.severity = self.severity * faded + event.severity_milli as f32 / 1_000.0;
-        self.complaints = self.complaints * faded + event.complaints_milli as f32 / 1_000.0;
-        self.at_s = self.at_s.max(event.at_s);
-        if let Some(piece) = event.top.as_ref().and_then(wire::evidence_from) {
-            keep(&mut self.evidence, piece, event.at_s);
-        }
-    }
-
-    /// Something is open or unusual, and there is room: what is calm costs nothing.
-    fn is_worth_a_diary(&self, seen: &Observation, followed: usize) -> bool {
-        if self.state.open_since_s().is_some() || self.diary.is_some() {
-            return true;
-        }
-        seen.surprise >= timeline::SURPRISE_FROM && followed < timeline::FOLLOWED_MAX
-    }
-
-    fn write_diary(&mut self, seen: &Observation, at_s: i64, event: Option<&TallyEvent>) {
-        if seen.reason.kind == ReasonKind::TooLate {
-            return;
-        }
-        let diary = self.diary.get_or_insert_default();
-        if let Some(event) = event {
-            diary.count(at_s, u64::from(event.posts), event);
-        }
-        diary.see(at_s, seen);
-        if let Some(since_s) = self.state.open_since_s() {
-            diary.open(since_s);
-        }
-    }
-
-    /// How hard the complaints of the last minutes accuse, on average: one angry voice is no angry crowd.
-    fn severity(&self) -> Severity {
-        let level = if self.complaints > 0.0 { (self.severity / self.complaints).round() } else { 0.0 };
-        Severity::from_level(level.clamp(0.0, 4.0) as u32).unwrap_or_default()
-    }
-
-    fn signal(&self, subject: &Subject, kind: SignalKind, seen: &Observation, at_s: i64) -> Signal {
-        let topic = topic_of(subject);
-        let name = topic.as_ref().map_or("", |topic| topic.as_str());
-        let reason = &seen.reason;
-        let numbers = [
-            ("complaints", f64::from(reason.complaints)),
-            ("people", f64::from(reason.people)),
-            ("window_s", f64::from(reason.span_s)),
-            ("usual_low", f64::from(reason.usual_low)),
-            ("usual_high", f64::from(reason.usual_high)),
-            ("surprise", f64::from(reason.surprise)),
-            ("open_at", f64::from(reason.open_at)),
-            ("coverage", f64::from(reason.coverage)),
-        ];
-        let code = match kind {
-            SignalKind::Calm => "calm",
-            SignalKind::NoData => "no_data",
-            SignalKind::Flapping => "flapping",
-            _ => "surprise_over_threshold",
-        };
-        let since_s = self.state.open_since_s().unwrap_or(at_s);
-        Signal {
-            rule: Policy::RISING_SUBJECT.to_owned(),
-            subject: subject.clone(),
-            topic: topic.clone(),
-            kind,
-            facts: Facts {
-                title: format!("{}: complaints about {name} are rising", subject.brand()),
-                surprise: f64::from(seen.surprise),
-                counts: Counts::Total {
-                    posts: reason.complaints.max(0.0).round() as u64,
-                    people: reason.people.max(0.0).round() as u64,
-                },
-                severity: self.severity(),
-                forecast: None,
-                evidence: self.evidence.clone(),
-                thread_root: None,
-                since: Timestamp::from_seconds(since_s - i64::from(reason.span_s)),
-            },
-            at: Timestamp::from_seconds(at_s),
-            why: observed(code, reason.words(name), &numbers),
-        }
-    }
-
-    fn rising(&self, subject: &Subject, seen: &Observation, at_s: i64) -> Rising {
-        let topic = topic_of(subject);
-        Rising {
-            subject: subject.clone(),
-            surprise: f64::from(seen.surprise),
-            posts: seen.reason.complaints.max(0.0).round() as u64,
-            people: seen.reason.people.max(0.0).round() as u64,
-            words: seen.reason.words(topic.as_ref().map_or("", |topic| topic.as_str())),
-            forecast: None,
-            excerpt: String::new(),
-            at_s,
-        }
-    }
-}
-
-impl ThreadEntry {
-    fn new(event: &TallyEvent) -> Self {
-        let root = event.reactions.iter().find(|reaction| reaction.is_root);
-        let first = root.or(event.reactions.first());
-        let at_s = first.map_or(event.at_s, |reaction| reaction.at_us.div_euclid(1_000_000));
-        Self {
-            state: ThreadState::new(at_s, root.map_or(0, |root| root.followers)),
-            root_known: root.is_some(),
-            posts: 0,
-            complaints_milli: 0,
-            severity: Severity::None,
-            people: detect::DistinctSketch::default(),
-            evidence: Vec::new(),
-            last_s: at_s,
-            told_s: 0,
-            told_size: 0.0,
-            asked: 0,
-            asked_s: 0,
-            is_open: false,
-            stopping_s: None,
-            is_blind: false,
-            topic: None,
-            said: Said::default(),
-            diary: None,
-        }
-    }
-
-    /// It may spread, or is about to be told; and nothing is kept of it yet.
-    fn is_worth_a_diary(&self, forecast: &Forecast, kind: Option<SignalKind>, followed: usize) -> bool {
-        let may_spread = forecast.p_viral >= timeline::SPREADS_FROM && followed < timeline::FOLLOWED_MAX;
-        self.diary.is_none() && (may_spread || self.is_open || kind.is_some())
-    }
-
-    fn write_diary(&mut self, forecast: &Forecast, now_s: i64, rules: &Rules) {
-        let people = self.people.estimate();
-        if let Some(diary) = &mut self.diary {
-            diary.foresee(now_s, forecast, people, rules.threads.page_from);
-        }
-    }
-
-    /// How it went, when something is told: from its opening to its end.
-    fn timeline(&mut self, kind: SignalKind, now_s: i64) -> Option<Timeline> {
-        let diary = self.diary.as_mut()?;
-        if self.is_open {
-            diary.open(now_s);
-        }
-        let timeline = diary.timeline([]);
-        if kind == SignalKind::Calm {
-            diary.close(now_s);
-        }
-        Some(timeline)
-    }
-
-    /// A forecast costs more than a count: it is asked for when a twentieth more has come, or time passed.
-    fn is_worth_asking(&self, now_s: i64, rules: &Rules) -> bool {
-        let seen = self.state.seen();
-        seen >= rules.threads.seen_min
-            && (seen - self.asked.min(seen) > self.asked / 20 || now_s - self.asked_s >= REFRESH_S)
-    }
-
-    fn note(&mut self, event: &TallyEvent) {
-        let tally = tally::tally_of(event);
-        self.posts += u64::from(event.posts);
-        self.complaints_milli += event.complaints_milli;
-        self.people.merge(tally.authors);
-        // What the original post is about counts for the thread, whatever the answers are about.
-        if self.topic.is_none() || event.reactions.iter().any(|reaction| reaction.is_root) {
-            self.topic = Topic::parse(&event.topic).ok().or(self.topic.take());
-        }
-        for reaction in event.reactions.iter().filter(|reaction| !reaction.is_root) {
-            self.state.reaction(reaction.at_us.div_euclid(1_000_000), reaction.followers);
-        }
-        self.last_s = self.last_s.max(event.at_s);
-        if let Some(piece) = event.top.as_ref().and_then(wire::evidence_from) {
-            self.severity = self.severity.max(piece.severity);
-            // The original post stays first, whatever comes.
-            let is_first = self.evidence.is_empty();
-            match self.root_known && is_first {
-                true => self.evidence.push(piece),
-                false => keep_after(&mut self.evidence, piece, event.at_s, usize::from(self.root_known)),
-            }
-        }
-    }
-
-    fn complaint_share(&self) -> f32 {
-        if self.posts == 0 { 0.0 } else { self.complaints_milli as f32 / 1_000.0 / self.posts as f32 }
-    }
-
-    /// What, if anything, is to be told. It ends well below where it began, and only when it stays there;
-    /// once it was over, it is news again only when as many react anew as were needed at first, and it will
-    /// outgrow what people know.
-    fn kind(&mut self, forecast: &Forecast, now_s: i64, rules: &Rules) -> Option<SignalKind> {
-        let page_from = f64::from(rules.threads.page_from);
-        let spreads =
-            forecast.p_viral >= page_from && self.complaint_share() >= rules.threads.complaint_share_min;
-        if !self.is_open {
-            let newly_seen = self.state.seen() as f32 - self.told_size;
-            let is_news = forecast.expected_final as f32 >= self.told_size * NEWS_AGAIN
-                && newly_seen >= rules.threads.seen_min as f32;
-            return (spreads && is_news).then_some(SignalKind::Opened);
-        }
-        if forecast.p_viral >= page_from * EXIT_SHARE {
-            self.stopping_s = None;
-        } else if now_s - *self.stopping_s.get_or_insert(now_s) >= EXIT_HELD_S {
-            return Some(SignalKind::Calm);
-        }
-        let grew = forecast.expected_final as f32 >= self.told_size * 1.25;
-        (grew && now_s - self.told_s >= REFRESH_S || now_s - self.told_s >= 6 * REFRESH_S)
-            .then_some(SignalKind::Seen)
-    }
-
-    /// What the subject it is about is to hear of it: of a thread of complaints how likely it spreads, of one that
-    /// is over (without a forecast) that it will not.
-    fn outlook(
-        &mut self,
-        subject: &Subject,
-        forecast: Option<&Forecast>,
-        now_s: i64,
-        rules: &Rules,
-    ) -> Option<ThreadOutlook> {
-        let about = Subject::Topic { brand: subject.brand().clone(), topic: self.topic.clone()? };
-        let forecast = forecast.filter(|_| self.complaint_share() >= rules.threads.complaint_share_min);
-        let p_spread = forecast.map_or(0.0, |forecast| forecast.p_viral as f32);
-        self.said.is_news(p_spread, now_s, rules.threads.quiet_s).then(|| ThreadOutlook {
-            subject: about.key(),
-            thread: subject.key(),
-            at_s: now_s,
-            p_spread,
-            expected_final: forecast.map_or(0.0, |forecast| forecast.expected_final as f32),
-        })
-    }
-
-    /// Time passes over an open thread: nobody reacts, or nobody can say.
-    fn tick(
-        &mut self,
-        subject: &Subject,
-        now_s: i64,
-        coverage: &detect::Coverage,
-        rules: &Rules,
-    ) -> Option<Telling> {
-        let was_blind = std::mem::replace(&mut self.is_blind, coverage.share < rules.policy().min_coverage);
-        let quiet_s = now_s - self.last_s;
-        let (kind, why) = match (was_blind, self.is_blind) {
-            (false, true) => (SignalKind::NoData, unheard(coverage)),
-            (_, false) if quiet_s >= rules.threads.quiet_s => {
-                let words = format!("no reaction for {} min", quiet_s / 60);
-                (SignalKind::Calm, observed("calm", words, &[("quiet_s", quiet_s as f64)]))
-            }
-            _ => return None,
-        };
-        let forecast = forecast_of(self, now_s, subject.brand().as_str(), rules);
-        self.write_diary(&forecast, now_s, rules);
-        if kind == SignalKind::Calm {
-            self.tell(kind, &forecast, now_s);
-        }
-        let timeline = self.timeline(kind, now_s);
-        Some(Telling { signal: self.signal(subject, kind, forecast, why, now_s), timeline })
-    }
-
-    /// What is told is remembered: while it goes on what is expected, once it is over what it became.
-    fn tell(&mut self, kind: SignalKind, forecast: &Forecast, now_s: i64) {
-        self.told_s = now_s;
-        self.told_size = match kind {
-            SignalKind::Calm => self.state.seen() as f32,
-            _ => self.told_size.max(forecast.expected_final as f32),
-        };
-        self.is_open = kind != SignalKind::Calm;
-        self.is_blind = false;
-        self.stopping_s = self.stopping_s.filter(|_| self.is_open);
-    }
-
-    fn why(&self, forecast: &Forecast, now_s: i64) -> Reason {
-        let minutes = ((now_s - self.state.start_s()) / 60).max(1);
-        let mut words = format!(
-            "{} reactions in {minutes} min; about {:.0} expected in the end ({:.0} to {:.0}), {:.0} % likely to pass {}",
-            forecast.seen,
-            forecast.expected_final,
-            forecast.low,
-            forecast.high,
-            forecast.p_viral * 100.0,
-            forecast.viral_size,
-        );
-        if let Some(left_s) = forecast.answer_within_s {
-            words.push_str(&match left_s {
-                s if s < 1.0 => "; it has passed that already".to_owned(),
-                s if s < 7_200.0 => format!("; answer within {:.0} min", (s / 60.0).max(1.0)),
-                s => format!("; answer within {:.0} h", s / 3_600.0),
-            });
-        }
-        let numbers = [
-            ("seen", forecast.seen as f64),
-            ("expected_final", forecast.expected_final),
-            ("low", forecast.low),
-            ("high", forecast.high),
-            ("p_viral", forecast.p_viral),
-            ("viral_size", forecast.viral_size as f64),
-            ("complaint_share", f64::from(self.complaint_share())),
-        ];
-        observed("forecast_over_threshold", words, &numbers)
-    }
-
-    fn signal(
-        &self,
-        subject: &Subject,
-        kind: SignalKind,
-        forecast: Forecast,
-        why: Reason,
-        at_s: i64,
-    ) -> Signal {
-        let root = match subject {
-            Subject::Thread { root, .. } => Some(*root),
-            Subject::Topic { .. } | Subject::Source { .. } => None::<MentionId>,
-        };
-        Signal {
-            rule: Policy::SPREADING_THREAD.to_owned(),
-            subject: subject.clone(),
-            // What is about none of the known topics has nothing in common with others of that kind.
-            topic: self.topic.clone().filter(|topic| topic.as_str() != tally::OTHER),
-            kind,
-            facts: Facts {
-                title: format!(
-                    "{}: a complaint is spreading, about {:.0} reactions expected",
-                    subject.brand(),
-                    forecast.expected_final
-                ),
-                surprise: 0.0,
-                counts: Counts::Total {
-                    posts: u64::from(self.state.seen()) + u64::from(self.root_known),
-                    people: self.people.estimate().round() as u64,
-                },
-                severity: self.severity,
-                forecast: Some(forecast),
-                evidence: self.evidence.clone(),
-                thread_root: root,
-                since: Timestamp::from_seconds(self.state.start_s()),
-            },
-            at: Timestamp::from_seconds(at_s),
-            why,
-        }
-    }
-
-    fn rising(&self, subject: &Subject, forecast: &Forecast, at_s: i64) -> Rising {
-        Rising {
-            subject: subject.clone(),
-            surprise: 0.0,
-            posts: u64::from(self.state.seen()) + u64::from(self.root_known),
-            people: self.people.estimate().round() as u64,
-            words: self.why(forecast, at_s).text(),
-            forecast: Some(*forecast),
-            excerpt: self.evidence.first().map(|piece| piece.excerpt.clone()).unwrap_or_default(),
-            at_s,
-        }
-    }
-}
-
-fn forecast_of(thread: &ThreadEntry, now_s: i64, brand: &str, rules: &Rules) -> Forecast {
-    let viral_size = rules.threads.viral_size;
-    let expected = rules.cascade.forecast(&thread.state, now_s);
-    let staffed_in_s =
-        until_staffed_s(rules.zones.offset_s(brand, now_s), now_s, rules.threads.staffed_hours);
-    Forecast {
-        seen: u64::from(expected.seen),
-        expected_final: f64::from(expected.expected_final),
-        low: f64::from(expected.low),
-        high: f64::from(expected.high),
-        p_viral: f64::from(expected.p_at_least(viral_size as f32)),
-        viral_size: u64::from(viral_size),
-        doubling_s: expected.doubling_s.map(f64::from),
-        expected_next_staffed: f64::from(expected.expected_at(staffed_in_s as f32)),
-        answer_within_s: passes_in_s(&expected, viral_size as f32),
-    }
-}
-
-/// Seconds until the thread is expected to pass a size: 0 when it has, `None` when it is not expected to.
-fn passes_in_s(expected: &detect::thread::Forecast, size: f32) -> Option<f64> {
-    let (mut low, mut high) = (0.0f32, THREAD_AGE_MAX_S as f32);
-    if expected.expected_at(low) >= size {
-        return Some(0.0);
-    }
-    if expected.expected_at(high) < size {
-        return None;
-    }
-    // To within a minute: nobody answers by the second.
-    while high - low > 60.0 {
-        let middle = (low + high) / 2.0;
-        if expected.expected_at(middle) < size { low = middle } else { high = middle }
-    }
-    Some(f64::from(high))
-}
-
 /// Fresh numbers take their timeline along once a minute.
 fn is_another_minute(before_s: i64, now_s: i64) -> bool {
     now_s.div_euclid(60) != before_s.div_euclid(60)
 }
 
-fn unheard(coverage: &detect::Coverage) -> Reason {
-    let share = f64::from(coverage.share);
-    let words = format!("{:.0} % of its sources are heard, so silence is not calm", share * 100.0);
-    observed("no_data", words, &[("coverage", share)])
-}
-
-/// Seconds until somebody answers again; 0 while somebody does.
-fn until_staffed_s(utc_offset_s: i32, now_s: i64, (from, to): (i8, i8)) -> i64 {
-    let of_day = (now_s + i64::from(utc_offset_s)).rem_euclid(86_400);
-    let (from_s, to_s) = (i64::from(from) * 3_600, i64::from(to) * 3_600);
-    match of_day {
-        s if s < from_s => from_s - s,
-        s if s < to_s => 0,
-        s => 86_400 - s + from_s,
-    }
-}
-
 fn observed(code: &str, words: String, numbers: &[(&str, f64)]) -> Reason {
     let numbers = numbers.iter().filter(|(_, n)| n.is_finite()).map(|(k, n)| ((*k).to_owned(), *n)).collect();
     Reason::Observed { code: code.to_owned(), words, numbers }
-}
-
-fn keep(evidence: &mut Vec<Evidence>, piece: Evidence, now_s: i64) {
-    keep_after(evidence, piece, now_s, 0);
-}
-
-/// Keeps the weightiest recent pieces behind the first `fixed`, which stay.
-fn keep_after(evidence: &mut Vec<Evidence>, piece: Evidence, now_s: i64, fixed: usize) {
-    if evidence.iter().any(|kept| kept.mention == piece.mention) {
-        return;
-    }
-    let mut rest = evidence.split_off(fixed.min(evidence.len()));
-    rest.push(piece);
-    rest.retain(|kept| now_s - kept.at.as_seconds() <= EVIDENCE_S);
-    let weight = |e: &Evidence| f32::from(e.severity.level()) * e.complaint;
-    rest.sort_by(|a, b| {
-        weight(b).total_cmp(&weight(a)).then(b.at.cmp(&a.at)).then(a.mention.cmp(&b.mention))
-    });
-    rest.truncate(EVIDENCE_MAX - fixed);
-    evidence.append(&mut rest);
-}
-
-/// The stored form of [`Detectors`].
-#[derive(Clone, PartialEq, prost::Message)]
-struct Stored {
-    #[prost(uint32, tag = "1")]
-    version: u32,
-    #[prost(int64, tag = "2")]
-    watermark_s: i64,
-    #[prost(int64, tag = "3")]
-    lesson_s: i64,
-    #[prost(btree_map = "string, int64", tag = "4")]
-    first_s: BTreeMap<String, i64>,
-    #[prost(message, repeated, tag = "5")]
-    subjects: Vec<StoredSubject>,
-    #[prost(message, repeated, tag = "6")]
-    threads: Vec<StoredThread>,
-    #[prost(message, optional, tag = "7")]
-    hearing: Option<StoredHearing>,
-    #[prost(message, repeated, tag = "8")]
-    outlooks: Vec<ThreadOutlook>,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-struct StoredSubject {
-    #[prost(string, tag = "1")]
-    key: String,
-    #[prost(bytes = "vec", tag = "2")]
-    state: Vec<u8>,
-    #[prost(bytes = "vec", tag = "3")]
-    evidence: Vec<u8>,
-    #[prost(float, tag = "4")]
-    severity: f32,
-    #[prost(float, tag = "5")]
-    complaints: f32,
-    #[prost(int64, tag = "6")]
-    at_s: i64,
-    #[prost(int64, tag = "7")]
-    told_s: i64,
-    #[prost(float, tag = "8")]
-    warmup: f32,
-    #[prost(message, optional, boxed, tag = "9")]
-    diary: Option<Box<Diary>>,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-struct StoredThread {
-    #[prost(string, tag = "1")]
-    key: String,
-    #[prost(bytes = "vec", tag = "2")]
-    state: Vec<u8>,
-    #[prost(bool, tag = "3")]
-    root_known: bool,
-    #[prost(uint64, tag = "4")]
-    posts: u64,
-    #[prost(uint64, tag = "5")]
-    complaints_milli: u64,
-    #[prost(uint32, tag = "6")]
-    severity: u32,
-    #[prost(fixed64, tag = "7")]
-    people: u64,
-    #[prost(bytes = "vec", tag = "8")]
-    evidence: Vec<u8>,
-    #[prost(int64, tag = "9")]
-    last_s: i64,
-    #[prost(int64, tag = "10")]
-    told_s: i64,
-    #[prost(float, tag = "11")]
-    told_size: f32,
-    #[prost(bool, tag = "12")]
-    is_open: bool,
-    #[prost(uint32, tag = "13")]
-    asked: u32,
-    #[prost(int64, tag = "14")]
-    asked_s: i64,
-    #[prost(int64, optional, tag = "15")]
-    stopping_s: Option<i64>,
-    #[prost(bool, tag = "16")]
-    is_blind: bool,
-    #[prost(string, tag = "17")]
-    topic: String,
-    #[prost(message, optional, tag = "18")]
-    said: Option<Said>,
-    #[prost(message, optional, boxed, tag = "19")]
-    diary: Option<Box<Diary>>,
-}
-
-impl Detectors {
-    /// Everything, as bytes. Priors are left out: they are learned anew here and by who reads the bytes, so
-    /// that both go on alike.
-    pub(crate) fn snapshot(&mut self) -> Vec<u8> {
-        self.learn_priors();
-        let evidence = |pieces: &Vec<Evidence>| serde_json::to_vec(pieces).unwrap_or_default();
-        let subjects = self.subjects.iter().map(|(key, entry)| StoredSubject {
-            key: key.clone(),
-            state: entry.state.to_bytes(),
-            evidence: evidence(&entry.evidence),
-            severity: entry.severity,
-            complaints: entry.complaints,
-            at_s: entry.at_s,
-            told_s: entry.told_s,
-            warmup: entry.warmup,
-            diary: entry.diary.clone(),
-        });
-        let threads = self.threads.iter().map(|(key, thread)| StoredThread {
-            key: key.clone(),
-            state: thread.state.to_bytes(),
-            root_known: thread.root_known,
-            posts: thread.posts,
-            complaints_milli: thread.complaints_milli,
-            severity: u32::from(thread.severity.level()),
-            people: thread.people.to_bits(),
-            evidence: evidence(&thread.evidence),
-            last_s: thread.last_s,
-            told_s: thread.told_s,
-            told_size: thread.told_size,
-            asked: thread.asked,
-            asked_s: thread.asked_s,
-            is_open: thread.is_open,
-            stopping_s: thread.stopping_s,
-            is_blind: thread.is_blind,
-            topic: thread.topic.as_ref().map_or_else(String::new, ToString::to_string),
-            said: Some(thread.said),
-            diary: thread.diary.clone(),
-        });
-        let stored = Stored {
-            version: SNAPSHOT_VERSION,
-            watermark_s: self.watermark_s,
-            lesson_s: self.lesson_s,
-            first_s: self.first_s.clone(),
-            subjects: subjects.collect(),
-            threads: threads.collect(),
-            hearing: Some(StoredHearing::from(&self.hearing)),
-            outlooks: self.outlooks.stored(),
-        };
-        stored.encode_to_vec()
-    }
-
-    /// What [`Detectors::snapshot`] wrote.
-    pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
-        let stored = Stored::decode(bytes).map_err(|e| e.to_string())?;
-        if stored.version != SNAPSHOT_VERSION {
-            return Err(format!("version {} is not {SNAPSHOT_VERSION}", stored.version));
-        }
-        let evidence = |bytes: &[u8]| serde_json::from_slice(bytes).map_err(|e| e.to_string());
-        let mut detectors = Self {
-            watermark_s: stored.watermark_s,
-            lesson_s: stored.lesson_s,
-            first_s: stored.first_s,
-            hearing: stored.hearing.map(Hearing::from).unwrap_or_default(),
-            outlooks: Outlooks::of(&stored.outlooks),
-            ..Self::default()
-        };
-        for subject in stored.subjects {
-            let state = SubjectState::from_bytes(&subject.state).map_err(|e| e.to_string())?;
-            if state.open_since_s().is_some() {
-                detectors.open.insert(subject.key.clone());
-            }
-            let entry = SubjectEntry {
-                state,
-                evidence: evidence(&subject.evidence)?,
-                severity: subject.severity,
-                complaints: subject.complaints,
-                at_s: subject.at_s,
-                told_s: subject.told_s,
-                warmup: subject.warmup,
-                diary: subject.diary,
-            };
-            if entry.diary.is_some() {
-                detectors.followed.insert(subject.key.clone());
-            }
-            detectors.subjects.insert(subject.key, entry);
-        }
-        for thread in stored.threads {
-            if thread.is_open {
-                detectors.open.insert(thread.key.clone());
-            }
-            let entry = ThreadEntry {
-                state: ThreadState::from_bytes(&thread.state).ok_or("a thread's state is damaged")?,
-                root_known: thread.root_known,
-                posts: thread.posts,
-                complaints_milli: thread.complaints_milli,
-                severity: Severity::from_level(thread.severity).map_err(|e| e.to_string())?,
-                people: detect::DistinctSketch::from_bits(thread.people),
-                evidence: evidence(&thread.evidence)?,
-                last_s: thread.last_s,
-                told_s: thread.told_s,
-                told_size: thread.told_size,
-                asked: thread.asked,
-                asked_s: thread.asked_s,
-                is_open: thread.is_open,
-                stopping_s: thread.stopping_s,
-                is_blind: thread.is_blind,
-                topic: Topic::parse(&thread.topic).ok(),
-                said: thread.said.unwrap_or_default(),
-                diary: thread.diary,
-            };
-            if entry.diary.is_some() {
-                detectors.followed.insert(thread.key.clone());
-            }
-            detectors.threads.insert(thread.key, entry);
-        }
-        detectors.learn_priors();
-        Ok(detectors)
-    }
 }

@@ -1,5 +1,5 @@
 //! Decodes one file many times, for timing and profiling from outside:
-//! `time cargo run --release -p sources --example throughput -- KIND FILE TIMES [MAP]`.
+//! `time cargo run --release -p sources --example decode_speed -- KIND FILE TIMES [MAP]`.
 
 use model::{SourceKind, TenantId, Timestamp, Transport};
 use sources::{CsvMap, DecodeContext, decode};
@@ -8,7 +8,7 @@ use sources::{CsvMap, DecodeContext, decode};
 fn main() {
     let args: Vec<String> = std::env::args().collect();
     let (Some(kind), Some(file), Some(times)) = (args.get(1), args.get(2), args.get(3)) else {
-        eprintln!("usage: throughput KIND FILE TIMES [MAP]");
+        eprintln!("usage: decode_speed KIND FILE TIMES [MAP]");
         return;
     };
     let kind: SourceKind = match kind.parse() {

@@ -19,6 +19,8 @@ const KNOWN: [&str; 12] = [
     "baggage",
     "ce_datacontenttype",
 ];
+/// Room made for a header whose length is not known yet: most take less.
+const LIKELY_BYTES: usize = 40;
 /// Stands before a name that is written out.
 const WRITTEN_OUT: u8 = 0;
 
@@ -32,7 +34,9 @@ pub struct Headers(Bytes);
 
 impl<N: AsRef<str>, V: AsRef<[u8]>> Extend<(N, V)> for Headers {
     fn extend<T: IntoIterator<Item = (N, V)>>(&mut self, more: T) {
+        let more = more.into_iter();
         let mut bytes = Vec::from(std::mem::take(&mut self.0));
+        bytes.reserve(more.size_hint().0 * LIKELY_BYTES);
         for (name, value) in more {
             put(&mut bytes, name.as_ref(), value.as_ref());
         }

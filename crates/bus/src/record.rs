@@ -24,7 +24,11 @@ pub struct Record {
 impl Record {
     /// Bytes of key, value and headers.
     pub fn bytes(&self) -> usize {
-        self.key.len() + self.value.as_ref().map_or(0, Bytes::len) + self.headers.bytes()
+        self.body_bytes() + self.headers.bytes()
+    }
+
+    fn body_bytes(&self) -> usize {
+        self.key.len() + self.value.as_ref().map_or(0, Bytes::len)
     }
 
     /// Whether the log takes a record of this size.
@@ -32,7 +36,8 @@ impl Record {
     /// # Errors
     /// The label `too_large` when it exceeds [`RECORD_BYTES_MAX`] or its headers [`HEADER_BYTES_MAX`].
     pub fn check_size(&self) -> Result<(), &'static str> {
-        if self.bytes() > RECORD_BYTES_MAX || self.headers.bytes() > HEADER_BYTES_MAX {
+        let headers = self.headers.bytes();
+        if self.body_bytes() + headers > RECORD_BYTES_MAX || headers > HEADER_BYTES_MAX {
             return Err("too_large");
         }
         Ok(())

@@ -76,8 +76,10 @@ struct Counts {
 }
 
 impl Counts {
-    fn end(&mut self, outcome: Outcome, reason: &'static str) {
-        *self.ended.entry((outcome, reason)).or_default() += 1;
+    fn end(&mut self, outcome: Outcome, reason: &'static str, count: u64) {
+        if count > 0 {
+            *self.ended.entry((outcome, reason)).or_default() += count;
+        }
     }
 }
 
@@ -216,27 +218,30 @@ impl Loop {
         let span = batch_span(&polled.records);
         let answering = self.engine.answer_all(polled.records, self.clock.now());
         let answers = answering.instrument(span).await?;
+        let counts = &mut state.pending.counts;
+        state.pending.outputs.reserve(answers.len());
+        let mut stored = 0;
         for (number, answer) in partitions.into_iter().zip(answers) {
-            let counts = &mut state.pending.counts;
             match answer {
                 Answer::Verdict { id, verdict } => {
                     if state.windows.get_mut(&number).is_none_or(|window| window.insert(id)) {
                         state.pending.outputs.push(verdict);
-                        counts.end(Outcome::Stored, "");
+                        stored += 1;
                     } else {
-                        counts.end(Outcome::Merged, "repeat");
+                        counts.end(Outcome::Merged, "repeat", 1);
                     }
                 }
                 Answer::Coverage(onwards) => {
                     state.pending.outputs.push(onwards);
-                    counts.end(Outcome::Stored, "coverage");
+                    counts.end(Outcome::Stored, "coverage", 1);
                 }
                 Answer::Refused { reason, letter } => {
                     state.pending.outputs.push(letter);
-                    counts.end(Outcome::DeadLettered, reason);
+                    counts.end(Outcome::DeadLettered, reason, 1);
                 }
             }
         }
+        counts.end(Outcome::Stored, "", stored);
         Ok(())
     }
 

@@ -1,3 +1,4 @@
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime};
@@ -15,8 +16,8 @@ use crate::second::{Doubt, SecondLook};
 use crate::step::{Answer, Begun, begin};
 use crate::understand::{Reader, WhyPolicy, family};
 
-/// Fewer records than this are not worth another thread.
-const CHUNK_RECORDS_MIN: usize = 64;
+/// Records that a thread takes at a time: few enough that all end at about the same time, whoever is held up.
+const CHUNK_RECORDS: usize = 128;
 /// The largest model file read, in bytes.
 const MODEL_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
@@ -71,25 +72,17 @@ impl Engine {
         records: Vec<Received>,
         now: Timestamp,
     ) -> anyhow::Result<Vec<Answer>> {
-        let size = records.len().div_ceil(self.0.workers).max(CHUNK_RECORDS_MIN);
         let reader = self.reader();
-        let mut rest = records.into_iter();
-        let chunks = std::iter::from_fn(|| {
-            let chunk: Vec<Received> = rest.by_ref().take(size).collect();
-            (!chunk.is_empty()).then_some(chunk)
+        let threads = records.len().div_ceil(CHUNK_RECORDS).min(self.0.workers);
+        let waiting = Arc::new(Mutex::new(chunks(records)));
+        let tasks = (0..threads).map(|_| {
+            let (engine, reader, waiting) = (self.clone(), reader.clone(), waiting.clone());
+            tokio::task::spawn_blocking(move || engine.begin_chunks(&reader, &waiting, now))
         });
-        let tasks = chunks.map(|chunk| {
-            let (engine, reader) = (self.clone(), reader.clone());
-            tokio::task::spawn_blocking(move || {
-                let Inner { why, second, .. } = &*engine.0;
-                engine.with_scratch(|scratch| {
-                    let begin = |r| begin(&reader, scratch, r, now, *why, second.is_some());
-                    chunk.iter().map(begin).collect::<Vec<_>>()
-                })
-            })
-        });
-        let begun = try_join_all(tasks).await.context("a classifying thread broke")?;
-        let begun = begun.into_iter().flatten();
+        let done = try_join_all(tasks).await.context("a classifying thread broke")?;
+        let mut done: Vec<(usize, Vec<Begun>)> = done.into_iter().flatten().collect();
+        done.sort_unstable_by_key(|(number, _)| *number);
+        let begun = done.into_iter().flat_map(|(_, begun)| begun);
         if self.0.second.is_none() {
             return Ok(begun.map(|begun| begun.end(&reader, now)).collect());
         }
@@ -99,6 +92,25 @@ impl Engine {
             begun.into_iter().map(|begun| begun.end(&reader, now)).collect()
         });
         looking.await.context("the thread of the second stage broke")
+    }
+
+    /// Answers chunks as long as any wait; gives each with its number.
+    fn begin_chunks(
+        &self,
+        reader: &Reader,
+        waiting: &Mutex<Chunks>,
+        now: Timestamp,
+    ) -> Vec<(usize, Vec<Begun>)> {
+        let Inner { why, second, .. } = &*self.0;
+        let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        self.with_scratch(|scratch| {
+            let mut done = Vec::new();
+            while let Some((number, chunk)) = next() {
+                let begin = |r| begin(reader, scratch, r, now, *why, second.is_some());
+                done.push((number, chunk.iter().map(begin).collect()));
+            }
+            done
+        })
     }
 
     /// Lets the second stage have its say, within its budget.
@@ -178,6 +190,18 @@ impl Engine {
     pub(crate) fn version(&self) -> String {
         self.reader().version().to_owned()
     }
+}
+
+/// Records not yet answered, in stretches with their number.
+type Chunks = VecDeque<(usize, Vec<Received>)>;
+
+fn chunks(records: Vec<Received>) -> Chunks {
+    let mut rest = records.into_iter();
+    let chunks = std::iter::from_fn(|| {
+        let chunk: Vec<Received> = rest.by_ref().take(CHUNK_RECORDS).collect();
+        (!chunk.is_empty()).then_some(chunk)
+    });
+    chunks.enumerate().collect()
 }
 
 fn stamp(path: &Path) -> Option<Stamp> {

@@ -20,7 +20,7 @@ const KNOWN: [&str; 12] = [
     "ce_datacontenttype",
 ];
 /// Room made for a header whose length is not known yet: most take less.
-const LIKELY_BYTES: usize = 40;
+pub(crate) const LIKELY_BYTES: usize = 40;
 /// Stands before a name that is written out.
 const WRITTEN_OUT: u8 = 0;
 

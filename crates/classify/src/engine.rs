@@ -13,7 +13,7 @@ use tracing::{info, warn};
 
 use crate::Config;
 use crate::second::{Doubt, SecondLook};
-use crate::step::{Answer, Begun, begin};
+use crate::step::{Answer, Begun, VerdictSeal, begin, sealed_at};
 use crate::understand::{Reader, WhyPolicy, family};
 
 /// Records that a thread takes at a time: few enough that all end at about the same time, whoever is held up.
@@ -72,45 +72,54 @@ impl Engine {
         records: Vec<Received>,
         now: Timestamp,
     ) -> anyhow::Result<Vec<Answer>> {
-        let reader = self.reader();
-        let threads = records.len().div_ceil(CHUNK_RECORDS).min(self.0.workers);
-        let waiting = Arc::new(Mutex::new(chunks(records)));
-        let tasks = (0..threads).map(|_| {
-            let (engine, reader, waiting) = (self.clone(), reader.clone(), waiting.clone());
-            tokio::task::spawn_blocking(move || engine.begin_chunks(&reader, &waiting, now))
-        });
-        let done = try_join_all(tasks).await.context("a classifying thread broke")?;
-        let mut done: Vec<(usize, Vec<Begun>)> = done.into_iter().flatten().collect();
-        done.sort_unstable_by_key(|(number, _)| *number);
-        let begun = done.into_iter().flat_map(|(_, begun)| begun);
+        let (reader, seal) = (self.reader(), Arc::new(sealed_at(now)));
         if self.0.second.is_none() {
-            return Ok(begun.map(|begun| begun.end(&reader, now)).collect());
+            let ending = |reader: &Reader, seal: &VerdictSeal, begun: Begun| begun.end(reader, seal);
+            return self.spread(records, &reader, &seal, ending).await;
         }
-        let (engine, mut begun) = (self.clone(), begun.collect::<Vec<_>>());
+        let mut begun = self.spread(records, &reader, &seal, |_, _, begun| begun).await?;
+        let engine = self.clone();
         let looking = tokio::task::spawn_blocking(move || {
             engine.look_again(&mut begun);
-            begun.into_iter().map(|begun| begun.end(&reader, now)).collect()
+            begun.into_iter().map(|begun| begun.end(&reader, &seal)).collect()
         });
         looking.await.context("the thread of the second stage broke")
     }
 
-    /// Answers chunks as long as any wait; gives each with its number.
-    fn begin_chunks(
+    /// Looks at all records and makes something of each, in order, on as many threads as there are workers: each takes
+    /// the next stretch when it is done with one.
+    async fn spread<T: Send + 'static>(
         &self,
+        records: Vec<Received>,
         reader: &Reader,
-        waiting: &Mutex<Chunks>,
-        now: Timestamp,
-    ) -> Vec<(usize, Vec<Begun>)> {
-        let Inner { why, second, .. } = &*self.0;
-        let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-        self.with_scratch(|scratch| {
-            let mut done = Vec::new();
-            while let Some((number, chunk)) = next() {
-                let begin = |r| begin(reader, scratch, r, now, *why, second.is_some());
-                done.push((number, chunk.iter().map(begin).collect()));
-            }
-            done
-        })
+        seal: &Arc<VerdictSeal>,
+        make: fn(&Reader, &VerdictSeal, Begun) -> T,
+    ) -> anyhow::Result<Vec<T>> {
+        let threads = records.len().div_ceil(CHUNK_RECORDS).min(self.0.workers);
+        let waiting = Arc::new(Mutex::new(chunks(records)));
+        let tasks = (0..threads).map(|_| {
+            let (engine, waiting) = (self.clone(), waiting.clone());
+            let (reader, seal) = (reader.clone(), seal.clone());
+            tokio::task::spawn_blocking(move || {
+                let Inner { why, second, .. } = &*engine.0;
+                let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+                engine.with_scratch(|scratch| {
+                    let mut done = Vec::new();
+                    while let Some((number, chunk)) = next() {
+                        let look = |r| {
+                            let begun = begin(&reader, scratch, r, &seal, *why, second.is_some());
+                            make(&reader, &seal, begun)
+                        };
+                        done.push((number, chunk.iter().map(look).collect()));
+                    }
+                    done
+                })
+            })
+        });
+        let done = try_join_all(tasks).await.context("a classifying thread broke")?;
+        let mut done: Vec<(usize, Vec<T>)> = done.into_iter().flatten().collect();
+        done.sort_unstable_by_key(|(number, _)| *number);
+        Ok(done.into_iter().flat_map(|(_, made)| made).collect())
     }
 
     /// Lets the second stage have its say, within its budget.

@@ -116,7 +116,7 @@ mod tests {
     use super::*;
     use crate::Config;
     use crate::engine::Engine;
-    use crate::step::{Answer, Begun, begin};
+    use crate::step::{Answer, Begun, begin, sealed_at};
     use crate::testing::{created, received};
     use crate::understand::WhyPolicy;
     use contracts::classify::v1::VerdictEvent;
@@ -166,13 +166,22 @@ mod tests {
         let reader = Reader::built_in();
         let begin = |text: &&str| {
             let record = received(0, 0, &created(text, text));
-            begin(&reader, &mut Scratch::default(), &record, NOW, WhyPolicy { from: 0.5, max: 4 }, true)
+            begin(
+                &reader,
+                &mut Scratch::default(),
+                &record,
+                &sealed_at(NOW),
+                WhyPolicy { from: 0.5, max: 4 },
+                true,
+            )
         };
         let mut begun: Vec<Begun> = texts.iter().map(begin).collect();
         let mut unsure: Vec<&mut Doubt> = begun.iter_mut().filter_map(Begun::doubt).collect();
         second.refine(Instant::now(), texts.len(), &mut unsure);
         let opened = |begun: Begun| {
-            let Answer::Verdict { verdict, .. } = begun.end(&reader, NOW) else { panic!("no verdict") };
+            let Answer::Verdict { verdict, .. } = begun.end(&reader, &sealed_at(NOW)) else {
+                panic!("no verdict")
+            };
             let ce_type = verdict.record.headers.text("ce_type");
             let event: VerdictEvent = envelope::open(ce_type, verdict.record.value.as_ref()).unwrap();
             Classified::try_from(event).unwrap().verdict.unwrap()

@@ -1,7 +1,8 @@
 use bus::{Headers, Outgoing, Received, Record, Topic};
+use contracts::CarriedVerdict;
 use contracts::classify::v1::VerdictEvent;
+use contracts::envelope::{self, Seal};
 use contracts::ingest::v1 as wire;
-use contracts::{CarriedVerdict, envelope};
 use model::{Invalid, MentionEvent, Timestamp, Verdict};
 use nlp::{Hint, Scratch};
 use prost::Message as _;
@@ -15,6 +16,14 @@ const SOURCE: &str = "redress/classify";
 const REFUSED_BODY_BYTES_MAX: usize = 256 * 1024;
 /// Headers of a mention that its verdict carries on.
 const CARRIED: [&str; 2] = ["traceparent", "tracestate"];
+
+/// What all verdicts of a batch have in common; its time is when they were classified.
+pub(crate) type VerdictSeal = Seal<CarriedVerdict>;
+
+/// The seal of what is classified now.
+pub(crate) fn sealed_at(now: Timestamp) -> VerdictSeal {
+    Seal::new(SOURCE, now)
+}
 
 /// What becomes of one record of the mentions topic.
 #[derive(Debug)]
@@ -48,10 +57,10 @@ impl Begun {
     }
 
     /// The answer, whoever gave it.
-    pub(crate) fn end(self, reader: &Reader, now: Timestamp) -> Answer {
+    pub(crate) fn end(self, reader: &Reader, seal: &VerdictSeal) -> Answer {
         match self {
             Self::Wordless(answer) | Self::Understood(answer) => answer,
-            Self::Unsure(unsure) => unsure.end(reader, now),
+            Self::Unsure(unsure) => unsure.end(reader, seal),
         }
     }
 }
@@ -71,12 +80,12 @@ pub(crate) fn begin(
     reader: &Reader,
     scratch: &mut Scratch,
     received: &Received,
-    now: Timestamp,
+    seal: &VerdictSeal,
     why: WhyPolicy,
     has_second_stage: bool,
 ) -> Begun {
     let ce_type = received.record.headers.text(envelope::CE_TYPE);
-    let refused = |reason, detail: &str| Begun::Wordless(refuse(received, reason, detail, now));
+    let refused = |reason, detail: &str| Begun::Wordless(refuse(received, reason, detail, seal.at()));
     if envelope::is::<wire::Coverage>(ce_type) {
         return match envelope::open::<wire::Coverage>(ce_type, received.record.value.as_ref()) {
             Ok(_) => Begun::Wordless(Answer::Coverage(onwards(received))),
@@ -102,40 +111,39 @@ pub(crate) fn begin(
         Some((understood, looks_again.then(|| text.into_owned())))
     });
     match read {
-        None => Begun::Wordless(end(received, &event, None, now)),
+        None => Begun::Wordless(end(received, &event, None, seal)),
         Some((understood, Some(text))) => {
             let received = received.clone();
             Begun::Unsure(Box::new(Unsure { received, event, doubt: Doubt::new(text, understood) }))
         }
         Some((understood, None)) => {
-            Begun::Understood(end(received, &event, Some(reader.verdict(understood)), now))
+            Begun::Understood(end(received, &event, Some(reader.verdict(understood)), seal))
         }
     }
 }
 
 impl Unsure {
-    fn end(self, reader: &Reader, now: Timestamp) -> Answer {
-        end(&self.received, &self.event, Some(self.doubt.verdict(reader)), now)
+    fn end(self, reader: &Reader, seal: &VerdictSeal) -> Answer {
+        end(&self.received, &self.event, Some(self.doubt.verdict(reader)), seal)
     }
 }
 
 /// The verdict event of a mention, ready to be written.
-fn end(received: &Received, event: &MentionEvent, verdict: Option<Verdict>, now: Timestamp) -> Answer {
+fn end(received: &Received, event: &MentionEvent, verdict: Option<Verdict>, seal: &VerdictSeal) -> Answer {
     let bytes = received.record.value.as_deref().unwrap_or_default();
-    let message = match CarriedVerdict::new(event, bytes, verdict, now) {
+    let message = match CarriedVerdict::new(event, bytes, verdict, seal.at()) {
         Ok(message) => message,
-        Err(error) => return refuse(received, "malformed_protobuf", &error.to_string(), now),
+        Err(error) => return refuse(received, "malformed_protobuf", &error.to_string(), seal.at()),
     };
     let mut event_id = [0; 36];
     let event_id = event.event_id.as_uuid().hyphenated().encode_lower(&mut event_id);
-    let sealed = envelope::seal(event_id, SOURCE, now, &message);
     let carried = CARRIED.iter().filter_map(|name| Some((*name, received.record.headers.get(name)?)));
-    let sealed_headers = sealed.headers.iter().map(|(name, value)| (*name, &value[..]));
-    let headers: Headers = sealed_headers.chain(carried).collect();
+    let headers: Headers = seal.headers(event_id).into_iter().chain(carried).collect();
     let key = contracts::id(event.mention_id.as_bytes());
-    let record = Record { key, value: Some(sealed.value), headers, at: received.record.at };
+    let value = Some(message.encode_to_vec().into());
+    let record = Record { key, value, headers, at: received.record.at };
     if let Err(reason) = record.check_size() {
-        return refuse(received, reason, "its verdict is larger than a record may be", now);
+        return refuse(received, reason, "its verdict is larger than a record may be", seal.at());
     }
     let partition = Some(received.position.partition.number);
     let verdict = Outgoing { topic: Topic::Verdicts, partition, record };
@@ -208,7 +216,8 @@ mod tests {
 
     fn ask(record: &Received) -> Answer {
         let reader = Reader::built_in();
-        begin(&reader, &mut Scratch::default(), record, NOW, WHY, false).end(&reader, NOW)
+        let seal = sealed_at(NOW);
+        begin(&reader, &mut Scratch::default(), record, &seal, WHY, false).end(&reader, &seal)
     }
 
     fn opened(answer: &Answer) -> Classified {

@@ -1,6 +1,7 @@
 //! CloudEvents 1.0 in binary mode: a message's bytes are the record's value, what it is travels in headers.
 
 use std::cell::RefCell;
+use std::marker::PhantomData;
 
 use bytes::Bytes;
 use model::Timestamp;
@@ -76,15 +77,55 @@ impl DecodeError {
 /// Turns `message` into a record's value and headers. `id` is stable over re-deliveries, `source` says who
 /// writes (`redress/ingest`), `at` when it happened.
 pub fn seal<M: Message + Name>(id: &str, source: &'static str, at: Timestamp, message: &M) -> Sealed {
-    let headers = vec![
-        (CE_SPECVERSION, Bytes::from_static(b"1.0")),
-        (CE_ID, Bytes::copy_from_slice(id.as_bytes())),
-        (CE_SOURCE, Bytes::from_static(source.as_bytes())),
-        (CE_TYPE, full_name::<M>()),
-        (CE_TIME, rendered(at)),
-        (CONTENT_TYPE, Bytes::from_static(b"application/protobuf")),
-    ];
-    Sealed { headers, value: message.encode_to_vec().into() }
+    let id = Bytes::copy_from_slice(id.as_bytes());
+    let source = Bytes::from_static(source.as_bytes());
+    let headers = attributes(id, source, full_name::<M>(), rendered(at), Bytes::from_static);
+    Sealed { headers: headers.into(), value: message.encode_to_vec().into() }
+}
+
+/// What all records of one kind have in common that one writer writes at one time, for who seals many.
+#[derive(Debug, Clone)]
+pub struct Seal<M> {
+    source: &'static str,
+    kind: String,
+    at: Timestamp,
+    time: String,
+    of: PhantomData<fn() -> M>,
+}
+
+impl<M: Name> Seal<M> {
+    /// Of what `source` writes `at` this time.
+    pub fn new(source: &'static str, at: Timestamp) -> Self {
+        Self { source, kind: M::full_name(), at, time: at.to_string(), of: PhantomData }
+    }
+
+    /// When.
+    pub const fn at(&self) -> Timestamp {
+        self.at
+    }
+
+    /// The headers of the record with this id: those that [`seal`] gives it.
+    pub fn headers<'a>(&'a self, id: &'a str) -> [(&'static str, &'a [u8]); 6] {
+        attributes(id.as_bytes(), self.source.as_bytes(), self.kind.as_bytes(), self.time.as_bytes(), |v| v)
+    }
+}
+
+/// The headers of every record, in a fixed order.
+fn attributes<T>(
+    id: T,
+    source: T,
+    kind: T,
+    time: T,
+    fixed: impl Fn(&'static [u8]) -> T,
+) -> [(&'static str, T); 6] {
+    [
+        (CE_SPECVERSION, fixed(b"1.0")),
+        (CE_ID, id),
+        (CE_SOURCE, source),
+        (CE_TYPE, kind),
+        (CE_TIME, time),
+        (CONTENT_TYPE, fixed(b"application/protobuf")),
+    ]
 }
 
 /// The time as text. What is written together has one time: it is rendered once.
@@ -158,6 +199,8 @@ mod tests {
                 "content-type: application/protobuf"
             ]
         );
+        let many = Seal::<Coverage>::new("redress/ingest", Timestamp::from_seconds(1));
+        assert!(headers.iter().map(|(name, value)| (*name, &value[..])).eq(many.headers("c1")));
         let ce_type = Some("redress.ingest.v1.Coverage");
         assert_eq!(open::<Coverage>(ce_type, Some(&value)).unwrap().connector, "live");
         for (ce_type, value, label) in [

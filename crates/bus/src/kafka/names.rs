@@ -2,15 +2,12 @@
 
 use bytes::Bytes;
 use model::Timestamp;
-use rdkafka::message::{BorrowedMessage, Header, Headers as _, Message, OwnedHeaders};
+use rdkafka::message::{BorrowedHeaders, BorrowedMessage, Header, Headers as _, Message, OwnedHeaders};
 use rdkafka::producer::BaseRecord;
 use rdkafka::{IntoOpaque, Offset, TopicPartitionList};
 
-use crate::headers::put;
+use crate::headers::{LIKELY_BYTES, put};
 use crate::{Headers, Outgoing, Partition, Position, Received, Record, Topic};
-
-/// What a header needs besides its name and its value, at most: what kind of name it has, and two lengths.
-const HEADER_FRAME_BYTES: usize = 1 + 5 + 5;
 
 /// The topics' names with their prefix.
 #[derive(Debug, Clone)]
@@ -73,15 +70,14 @@ impl Names {
     /// What we read; `None` when it is of no topic of ours.
     pub(crate) fn received(&self, message: &BorrowedMessage<'_>) -> Option<Received> {
         let partition = Partition { topic: self.topic(message.topic())?, number: message.partition() };
-        let headers = read_headers(message);
-        let header_bytes: usize =
-            headers.iter().map(|(name, value)| name.len() + value.len() + HEADER_FRAME_BYTES).sum();
+        let headers = message.headers();
+        let header_bytes = headers.map_or(0, |headers| headers.count() * LIKELY_BYTES);
         // One allocation for the whole record.
         let mut bytes = Vec::with_capacity(message.key_len() + message.payload_len() + header_bytes);
         bytes.extend_from_slice(message.key().unwrap_or_default());
         bytes.extend_from_slice(message.payload().unwrap_or_default());
-        for (name, value) in headers {
-            put(&mut bytes, name, value);
+        if let Some(headers) = headers {
+            read_headers(headers, &mut bytes);
         }
         let mut rest = Bytes::from(bytes);
         let key = rest.split_to(message.key_len());
@@ -94,8 +90,10 @@ impl Names {
 }
 
 /// The client panics over a header name that is no UTF-8; such a record has no headers for us.
-fn read_headers<'a>(message: &'a BorrowedMessage<'_>) -> Vec<(&'a str, &'a [u8])> {
-    let Some(headers) = message.headers() else { return Vec::new() };
-    let read = || headers.iter().map(|h| (h.key, h.value.unwrap_or_default())).collect();
-    std::panic::catch_unwind(std::panic::AssertUnwindSafe(read)).unwrap_or_default()
+fn read_headers(headers: &BorrowedHeaders, bytes: &mut Vec<u8>) {
+    let before = bytes.len();
+    let read = || headers.iter().for_each(|h| put(bytes, h.key, h.value.unwrap_or_default()));
+    if std::panic::catch_unwind(std::panic::AssertUnwindSafe(read)).is_err() {
+        bytes.truncate(before);
+    }
 }

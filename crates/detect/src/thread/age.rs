@@ -4,7 +4,7 @@ use super::{
     boost::{Boost, Growth},
     middle::{Aim, Middle},
     state::FEATURES,
-    training::{FOLDS, Rows},
+    training::Rows,
 };
 use crate::snapshot;
 
@@ -33,7 +33,7 @@ impl AgeModel {
     /// Fits rows; also answers each row's residual by a fit that has not seen its thread.
     pub(super) fn fit(rows: &Rows, aim: Aim) -> (Self, Vec<f32>) {
         let mut rest = vec![0.0; rows.y.len()];
-        for fold in 0..FOLDS {
+        for fold in 0..rows.folds {
             let (x, y, weight) = rows.part(&rows.pick(fold, false));
             let middle = Middle::fit(&x, &y, &weight, aim);
             for row in rows.pick(fold, true) {
@@ -43,7 +43,7 @@ impl AgeModel {
         let sizes: Vec<f32> = rest.iter().map(|value| (value.abs() + 0.02).ln()).collect();
         // Scaled by a spread that has not seen the thread either, or the intervals come out too narrow.
         let mut scaled = Vec::new();
-        for fold in 0..FOLDS {
+        for fold in 0..rows.folds {
             let seen = rows.pick(fold, false);
             let (x, _, weight) = rows.part(&seen);
             let part: Vec<f32> = seen.iter().map(|row| sizes[*row]).collect();
@@ -105,19 +105,67 @@ fn spread_of(spread: &Boost, x: &[f32; FEATURES]) -> f32 {
 pub(super) const GROWTH_MAX: f32 = 12.0;
 const SPREAD_GROWTH: Growth = Growth { trees: 30, rate: 0.1, bound: 1.5, ridge: 20.0, share: 0.8 };
 
-/// The quantile of sorted weighted values that a new value stays within with at least that
-/// probability, counting the new one among them (split conformal: Vovk et al. 2005).
+/// The value at rank `level` times one more than there are, in proportion between the two nearest: a new value stays
+/// below it with that probability (split conformal: Vovk et al. 2005). Weights are relative to their mean.
 fn conformal(sorted: &[(f32, f32)], level: f32) -> f32 {
     let total: f32 = sorted.iter().map(|(_, weight)| weight).sum();
     let mean = total / sorted.len().max(1) as f32;
-    // The new thread's own weight is put at the outer side of either tail.
-    let (wanted, mut below) =
-        if level < 0.5 { (level * (total + mean), mean) } else { (level * (total + mean), 0.0) };
-    for (value, weight) in sorted {
-        below += weight;
-        if below >= wanted {
-            return *value;
+    let wanted = level * (total + mean);
+    // The middle of each value's own weight: ranks 1, 2, 3, .. where all weigh the same.
+    let mut passed = mean / 2.0;
+    let mut before: Option<(f32, f32)> = None;
+    for &(value, weight) in sorted {
+        let rank = passed + weight / 2.0;
+        if rank >= wanted {
+            let between = |(low_rank, low): (f32, f32)| {
+                (low + (value - low) * (wanted - low_rank) / (rank - low_rank)).min(value)
+            };
+            return before.map_or(value, between);
+        }
+        passed += weight;
+        before = Some((rank, value));
+    }
+    before.map_or(0.0, |(_, value)| value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_new_value_stays_below_a_quantile_with_its_level() {
+        // (values 1 to n, level, the value at rank level * (n + 1), kept within them)
+        for (n, level, wanted) in [
+            (48, 0.05, 2.45),
+            (48, 0.95, 46.55),
+            (48, 0.5, 24.5),
+            (9, 0.1, 1.0),
+            (9, 0.05, 1.0),
+            (9, 0.99, 9.0),
+        ] {
+            let sorted: Vec<(f32, f32)> = (1..=n).map(|value| (value as f32, 0.3)).collect();
+            let found = conformal(&sorted, level);
+            assert!((found - wanted).abs() < 1e-3, "{n} values at {level}: {found}, not {wanted}");
         }
     }
-    sorted.last().map_or(0.0, |(value, _)| *value)
+
+    #[test]
+    fn a_heavy_value_draws_the_quantile_to_it() {
+        let found = conformal(&[(1.0, 1.0), (2.0, 8.0), (3.0, 1.0)], 0.5);
+        assert!((found - 2.0).abs() < 1e-3, "{found}");
+        assert!(conformal(&[(1.0, 6.0), (2.0, 1.0), (3.0, 1.0)], 0.5) < 1.7);
+    }
+
+    proptest! {
+        #[test]
+        fn quantiles_are_in_order_and_within_the_values(
+            mut values in proptest::collection::vec((-5.0f32..5.0, 0.0f32..3.0), 1..60)
+        ) {
+            values.sort_by(|a, b| a.0.total_cmp(&b.0));
+            let quantiles = LEVELS.map(|level| conformal(&values, level));
+            prop_assert!(quantiles.is_sorted(), "{:?}", quantiles);
+            prop_assert!(quantiles[0] >= values[0].0 && quantiles[10] <= values[values.len() - 1].0);
+        }
+    }
 }

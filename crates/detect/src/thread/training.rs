@@ -31,7 +31,12 @@ pub enum FitError {
 }
 
 /// Folds for residuals of threads the fit has not seen.
-pub(super) const FOLDS: usize = 8;
+const FOLDS: usize = 8;
+/// The same where threads are few: fits of seven eighths of them are worse than the one in use, and so would be the
+/// intervals.
+const FOLDS_FEW: usize = 24;
+/// Threads below which there are [`FOLDS_FEW`].
+const THREADS_FEW: usize = 64;
 
 /// How well an age's model forecasts threads that were left out of its fit.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -57,12 +62,13 @@ pub(super) struct Rows {
     pub(super) weight: Vec<f32>,
     pub(super) thread: Vec<usize>,
     pub(super) exact: Vec<bool>,
+    pub(super) folds: usize,
 }
 
 impl Rows {
     /// The rows whose thread is in (`true`) or out of a fold.
     pub(super) fn pick(&self, fold: usize, inside: bool) -> Vec<usize> {
-        (0..self.y.len()).filter(|row| (self.thread[*row] % FOLDS == fold) == inside).collect()
+        (0..self.y.len()).filter(|row| (self.thread[*row] % self.folds == fold) == inside).collect()
     }
 
     pub(super) fn part(&self, rows: &[usize]) -> (Vec<[f32; FEATURES]>, Vec<f32>, Vec<f32>) {
@@ -113,7 +119,8 @@ pub(super) fn fit_age(threads: &[Thread], age_s: u32, aim: Aim) -> (AgeModel, Ag
 fn rows_at(threads: &[Thread], age_s: u32) -> Rows {
     const FEW: usize = 500;
     let around: &[f32] = if threads.len() < FEW { &[1.0, 0.85, 1.18, 0.72, 1.39] } else { &[1.0] };
-    let mut rows = Rows::default();
+    let folds = if threads.len() < THREADS_FEW { FOLDS_FEW } else { FOLDS };
+    let mut rows = Rows { folds, ..Rows::default() };
     for (index, thread) in threads.iter().enumerate() {
         let last = size_by(thread, HORIZON_S) as f32;
         for &times in around {

@@ -102,7 +102,7 @@ fn main() {
                 cascades::deal(&mut t, rotate);
                 cascades::print(
                     "large",
-                    &cascades::crossed(&t, 10, |t| detect::thread::CascadeModel::fit(t).unwrap(), 0).0,
+                    &cascades::crossed(&t, 25, |t| detect::thread::CascadeModel::fit(t).unwrap(), 0).0,
                 );
             }
         }

@@ -130,11 +130,11 @@ fn grow(
                 cell.0 += slope[row] * weight[row];
                 cell.1 += weight[row];
             }
-            for cut in 0..candidates.len() {
-                let gain: f32 = sums[..leaves]
-                    .iter()
-                    .map(|cells| gain(&cells[..=candidates.len()], cut, growth.ridge))
-                    .sum();
+            let mut gains = [0.0f32; CUTS];
+            for cells in &sums[..leaves] {
+                add_gains(&mut gains[..candidates.len()], &cells[..=candidates.len()], growth.ridge);
+            }
+            for (cut, &gain) in gains[..candidates.len()].iter().enumerate() {
                 if gain > best.0 * 1.000_001 {
                     best = (gain, feature, cut);
                 }
@@ -159,14 +159,17 @@ fn grow(
     tree
 }
 
-/// How much splitting a leaf's cells after `cut` lowers the squared error.
-fn gain(cells: &[(f32, f32)], cut: usize, ridge: f32) -> f32 {
+/// Adds, for each cut, how much splitting a leaf's cells after it lowers the squared error.
+fn add_gains(gains: &mut [f32], cells: &[(f32, f32)], ridge: f32) {
     let add = |a: (f32, f32), b: &(f32, f32)| (a.0 + b.0, a.1 + b.1);
-    let left = cells[..=cut].iter().fold((0.0, 0.0), add);
-    let all = cells[cut + 1..].iter().fold(left, add);
-    let right = (all.0 - left.0, all.1 - left.1);
     let score = |(sum, total): (f32, f32)| sum * sum / (total + ridge).max(1e-6);
-    score(left) + score(right) - score(all)
+    let all = cells.iter().fold((0.0, 0.0), add);
+    let unsplit = score(all);
+    let mut left = (0.0, 0.0);
+    for (gain, cell) in gains.iter_mut().zip(cells) {
+        left = add(left, cell);
+        *gain += score(left) + score((all.0 - left.0, all.1 - left.1)) - unsplit;
+    }
 }
 
 /// Quantiles of each feature, without repeats.

@@ -223,6 +223,8 @@ struct Lesson<'a> {
 /// A cut as matrices.
 struct Bench<'a> {
     vocabulary: Vocabulary,
+    /// What each feature tells of each class.
+    gains: Vec<f32>,
     learned: Matrix,
     labels: Vec<u32>,
     told: Matrix,
@@ -234,11 +236,13 @@ impl<'a> Bench<'a> {
         let documents =
             |at: &[usize]| -> Vec<&Features> { at.iter().map(|at| &lesson.features[*at]).collect() };
         let (learned, told) = (documents(&cut.learned), documents(&cut.told));
-        let vocabulary = Vocabulary::learn(Spec::USER, &learned, BITS, lesson.least);
+        let labels: Vec<u32> = cut.learned.iter().map(|at| lesson.labels[*at]).collect();
+        let vocabulary = Vocabulary::learn(Spec::USER, &learned, BITS, lesson.least).even();
         Bench {
+            gains: vocabulary.telling(&learned, &labels, &[], lesson.classes.len()),
             learned: vocabulary.matrix(&learned),
             told: vocabulary.matrix(&told),
-            labels: cut.learned.iter().map(|at| lesson.labels[*at]).collect(),
+            labels,
             told_at: &cut.told,
             vocabulary,
         }
@@ -270,6 +274,7 @@ impl Lesson<'_> {
             weights: &[],
             class_weights: &class_weights,
             cost,
+            gains: &bench.gains,
         };
         solve(objective, bench.vocabulary.row_of.len(), start, STEPS, &mut |_| {})
     }

@@ -1,9 +1,10 @@
 //! One task learned from a user's own labelled lines.
 //!
 //! Two linear models, a logistic regression that holds down what tells little of a class and a support vector machine
-//! that believes rare features more, are tried with several costs and class weights; then their mean, a shared-embedding table added to it, and leaning on a model that answers the same question
-//! already. Few lines are judged by folds, each told by a model that has not seen it, because a small dev half chooses
-//! badly; many are judged on the dev lines. What was chosen is learned again from all of them.
+//! that believes rare features more, are tried with several costs and class weights; then their mean, a shared-embedding
+//! table added to it, and leaning on a model that answers the same question already. Few lines are judged by folds, each
+//! told by a model that has not seen it, because a small dev half chooses badly; many are judged on the dev lines. What
+//! was chosen is learned again from all of them.
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -28,8 +29,8 @@ const MIXES: [f32; 2] = [0.25, 0.5];
 const LEANS: [f32; 3] = [0.25, 0.5, 1.0];
 /// Above this many classes a feature must occur twice to count, and few settings are tried.
 const MANY_CLASSES: usize = 25;
-/// Above this many documents the embedding is not tried: it only helps small sets.
-const EMBED_DOCUMENTS_MAX: usize = 20_000;
+/// Above this many documents the embedding is not tried: it helps small sets only, and one dev half judges it badly.
+const EMBED_DOCUMENTS_MAX: usize = FOLDED_MAX;
 /// Up to this many lines settings are judged by folds.
 const FOLDED_MAX: usize = 8000;
 const FOLDS: usize = 3;

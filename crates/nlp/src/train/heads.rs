@@ -23,8 +23,6 @@ pub struct Plan {
     pub cost: f32,
     /// Within each source, class weights are (mean count / count)^balance.
     pub balance: f32,
-    /// Features count for each class by how much they tell of it ([`Vocabulary::telling`]), not by how rare they are.
-    pub telling: bool,
     /// What a source's texts count for this head, where that differs from their own weight.
     pub source_weights: Vec<(usize, f32)>,
     /// Languages (rows of the per-language tables) learned from their own texts alone into columns of their own, so
@@ -202,12 +200,7 @@ impl Learner<'_> {
         let documents: Vec<&Features> = mine.iter().map(|(sample, _)| &sample.features).collect();
         let labels: Vec<u32> = mine.iter().map(|(_, class)| *class).collect();
         let weights = weights(mine, count, self.sources, plan);
-        let mut vocabulary = Vocabulary::learn(self.spec, &documents, self.bits, self.least);
-        let mut gains = Vec::new();
-        if plan.telling {
-            vocabulary = vocabulary.even();
-            gains = vocabulary.telling(&documents, &labels, &weights, count);
-        }
+        let vocabulary = Vocabulary::learn(self.spec, &documents, self.bits, self.least);
         let size = vocabulary.row_of.len();
         let mut matrix = vocabulary.matrix(&documents);
         let languages: Vec<u32> = mine.iter().map(|(sample, _)| sample.language as u32).collect();
@@ -217,9 +210,6 @@ impl Learner<'_> {
             matrix.add_columns((size + ROWS) as u32, &leaning);
         }
         let flat = vec![1.0; count];
-        if plan.telling {
-            gains.resize((size + ROWS + means.len()) * count, 1.0);
-        }
         let objective = Objective {
             loss: Loss::Log,
             matrix: &matrix,
@@ -227,7 +217,7 @@ impl Learner<'_> {
             weights: &weights,
             class_weights: &flat,
             cost: plan.cost,
-            gains: &gains,
+            gains: &[],
         };
         let solved = solve(objective, size + ROWS + means.len(), None, STEPS, progress);
 
@@ -314,7 +304,6 @@ mod tests {
             classes: classes.iter().map(|class| (*class).to_owned()).collect(),
             cost: 3.0,
             balance: 0.0,
-            telling: false,
             source_weights: Vec::new(),
             apart: apart.to_vec(),
             leans: leans.to_vec(),

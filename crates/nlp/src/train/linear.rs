@@ -53,12 +53,9 @@ impl Vocabulary {
         // The mean gain over occurrences is one, so that regularisation means the same on every set.
         let (mut sum, mut n) = (0.0f64, 0.0f64);
         for document in documents {
-            for hash in document.blocks(spec).iter().flat_map(|(block, _)| *block) {
-                let column = vocabulary.column_of[(hash >> (32 - bits)) as usize];
-                if column != u32::MAX {
-                    sum += f64::from(vocabulary.gain[column as usize]).powi(2);
-                    n += 1.0;
-                }
+            for column in vocabulary.columns(document) {
+                sum += f64::from(vocabulary.gain[column as usize]).powi(2);
+                n += 1.0;
             }
         }
         let root = (sum / n.max(1.0)).sqrt().max(1e-9) as f32;
@@ -102,28 +99,20 @@ impl Vocabulary {
     /// lies from the share of the others', in logs, counts smoothed by one (Wang and Manning 2012 multiply features by
     /// that ratio). What tells nothing of a class can then hardly be learned by heart. The mean square over
     /// occurrences is one.
-    pub fn telling(
-        &self,
-        documents: &[&Features],
-        labels: &[u32],
-        weights: &[f32],
-        classes: usize,
-    ) -> Vec<f32> {
+    pub fn telling(&self, documents: &[&Features], labels: &[u32], classes: usize) -> Vec<f32> {
         let mut counts = vec![1.0f32; self.row_of.len() * classes];
-        let mut occurrences = vec![0.0f32; self.row_of.len()];
         let mut totals = vec![2.0f32; classes];
-        for (at, (document, label)) in documents.iter().zip(labels).enumerate() {
-            let weight = weights.get(at).copied().unwrap_or(1.0);
+        for (document, label) in documents.iter().zip(labels) {
             for column in self.columns(document) {
-                counts[column as usize * classes + *label as usize] += weight;
-                occurrences[column as usize] += 1.0;
+                counts[column as usize * classes + *label as usize] += 1.0;
             }
-            totals[*label as usize] += weight;
+            totals[*label as usize] += 1.0;
         }
         let total: f32 = totals.iter().sum();
         let (mut squares, mut occurred) = (0.0f64, 0.0f64);
-        for (row, occurrences) in counts.chunks_mut(classes).zip(occurrences) {
+        for row in counts.chunks_mut(classes) {
             let all: f32 = row.iter().sum();
+            let occurrences = all - classes as f32;
             for (count, total_of_class) in row.iter_mut().zip(&totals) {
                 let (own, others) = (*count / total_of_class, (all - *count) / (total - total_of_class));
                 *count = TELLING.0 + TELLING.1 * ln(f64::from(own / others)).abs() as f32;
@@ -500,7 +489,7 @@ mod tests {
         let labels: Vec<u32> = (0..40).map(|i| i % 2).collect();
         let vocabulary = Vocabulary::learn(Spec::SHIPPED, &documents, 8, 1).even();
         assert_eq!(vocabulary.row_of, [1, 2, 3]);
-        let gains = vocabulary.telling(&documents, &labels, &[], 2);
+        let gains = vocabulary.telling(&documents, &labels, 2);
         for class in 0..2 {
             let of = |column: usize| gains[column * 2 + class];
             assert!(of(1) > 10.0 * of(0) && of(1) > 10.0 * of(2), "{gains:?}");

@@ -158,9 +158,8 @@ pub fn learn(
         if share > 0.0 {
             let weights = lesson.solve(&whole, loss, choice.cost, choice.balance, None);
             for (column, row) in whole.vocabulary.row_of.iter().enumerate() {
-                let gain = share * whole.vocabulary.gain[column];
                 for class in 0..count {
-                    table[*row as usize * count + class] += gain * weights.table[column * count + class];
+                    table[*row as usize * count + class] += share * weights.table[column * count + class];
                 }
             }
             bias.iter_mut().zip(&weights.bias).for_each(|(bias, more)| *bias += share * more);
@@ -245,7 +244,7 @@ impl<'a> Bench<'a> {
         let rarity = vocabulary.gain.iter().flat_map(|gain| std::iter::repeat_n(*gain, classes)).collect();
         let vocabulary = vocabulary.even();
         Bench {
-            telling: vocabulary.telling(&learned, &labels, &[], classes),
+            telling: vocabulary.telling(&learned, &labels, classes),
             rarity,
             learned: vocabulary.matrix(&learned),
             told: vocabulary.matrix(&told),

@@ -46,9 +46,6 @@ pub(crate) struct HeadRecipe {
     pub(crate) table: usize,
     pub(crate) cost: f32,
     pub(crate) balance: f32,
-    /// Features count by how much they tell of a class, not by how rare they are.
-    #[serde(default)]
-    pub(crate) telling: bool,
     #[serde(default)]
     pub(crate) classes: Vec<String>,
     /// What the texts of a set count for this head, where that differs from the set's weight; `own` is our text.
@@ -384,7 +381,6 @@ impl Recipe {
                 classes: names,
                 cost: head.cost,
                 balance: head.balance,
-                telling: head.telling,
                 source_weights,
                 apart: head.apart.iter().map(|tag| Language::new(tag).row()).collect(),
                 leans,
@@ -480,7 +476,6 @@ impl Recipe {
             classes: LATIN.map(str::to_owned).to_vec(),
             cost: recipe.cost,
             balance: recipe.balance,
-            telling: false,
             source_weights: Vec::new(),
             apart: Vec::new(),
             leans: Vec::new(),
@@ -873,7 +868,6 @@ mod tests {
             table: 0,
             cost: 1.0,
             balance: 0.7,
-            telling: false,
             classes: Vec::new(),
             source_weights: BTreeMap::from([("nowhere".to_owned(), 1.0)]),
             apart: Vec::new(),

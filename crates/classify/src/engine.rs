@@ -74,8 +74,7 @@ impl Engine {
     ) -> anyhow::Result<Vec<Answer>> {
         let (reader, seal) = (self.reader(), Arc::new(sealed_at(now)));
         if self.0.second.is_none() {
-            let ending = |reader: &Reader, seal: &VerdictSeal, begun: Begun| begun.end(reader, seal);
-            return self.spread(records, &reader, &seal, ending).await;
+            return self.spread(records, &reader, &seal, |reader, seal, begun| begun.end(reader, seal)).await;
         }
         let mut begun = self.spread(records, &reader, &seal, |_, _, begun| begun).await?;
         let engine = self.clone();
@@ -100,26 +99,31 @@ impl Engine {
         let tasks = (0..threads).map(|_| {
             let (engine, waiting) = (self.clone(), waiting.clone());
             let (reader, seal) = (reader.clone(), seal.clone());
-            tokio::task::spawn_blocking(move || {
-                let Inner { why, second, .. } = &*engine.0;
-                let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-                engine.with_scratch(|scratch| {
-                    let mut done = Vec::new();
-                    while let Some((number, chunk)) = next() {
-                        let look = |r| {
-                            let begun = begin(&reader, scratch, r, &seal, *why, second.is_some());
-                            make(&reader, &seal, begun)
-                        };
-                        done.push((number, chunk.iter().map(look).collect()));
-                    }
-                    done
-                })
-            })
+            tokio::task::spawn_blocking(move || engine.work_through(&waiting, &reader, &seal, make))
         });
         let done = try_join_all(tasks).await.context("a classifying thread broke")?;
         let mut done: Vec<(usize, Vec<T>)> = done.into_iter().flatten().collect();
         done.sort_unstable_by_key(|(number, _)| *number);
         Ok(done.into_iter().flat_map(|(_, made)| made).collect())
+    }
+
+    /// What one thread makes of the stretches it gets to, each with its number.
+    fn work_through<T>(
+        &self,
+        waiting: &Mutex<Chunks>,
+        reader: &Reader,
+        seal: &VerdictSeal,
+        make: fn(&Reader, &VerdictSeal, Begun) -> T,
+    ) -> Vec<(usize, Vec<T>)> {
+        let Inner { why, second, .. } = &*self.0;
+        let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        self.with_scratch(|scratch| {
+            let mut look =
+                |r: &Received| make(reader, seal, begin(reader, scratch, r, seal, *why, second.is_some()));
+            let made =
+                |(number, chunk): (usize, Vec<Received>)| (number, chunk.iter().map(&mut look).collect());
+            std::iter::from_fn(next).map(made).collect()
+        })
     }
 
     /// Lets the second stage have its say, within its budget.

@@ -1,14 +1,14 @@
 use bus::{Headers, Outgoing, Received, Record, Topic};
-use contracts::CarriedVerdict;
 use contracts::classify::v1::VerdictEvent;
 use contracts::envelope::{self, Seal};
 use contracts::ingest::v1 as wire;
-use model::{Invalid, MentionEvent, Timestamp, Verdict};
+use contracts::{Glance, Subject, carried_verdict};
+use model::{MentionOp, Timestamp, Verdict};
 use nlp::{Hint, Scratch};
 use prost::Message as _;
 
 use crate::second::Doubt;
-use crate::understand::{Reader, WhyPolicy, family, words};
+use crate::understand::{Reader, WhyPolicy, family, title_and_text};
 
 /// Who writes, in `ce_source`.
 const SOURCE: &str = "redress/classify";
@@ -18,7 +18,7 @@ const REFUSED_BODY_BYTES_MAX: usize = 256 * 1024;
 const CARRIED: [&str; 2] = ["traceparent", "tracestate"];
 
 /// What all verdicts of a batch have in common; its time is when they were classified.
-pub(crate) type VerdictSeal = Seal<CarriedVerdict>;
+pub(crate) type VerdictSeal = Seal<VerdictEvent>;
 
 /// The seal of what is classified now.
 pub(crate) fn sealed_at(now: Timestamp) -> VerdictSeal {
@@ -69,7 +69,7 @@ impl Begun {
 #[derive(Debug)]
 pub(crate) struct Unsure {
     received: Received,
-    event: MentionEvent,
+    subject: Subject,
     doubt: Doubt,
 }
 
@@ -92,62 +92,56 @@ pub(crate) fn begin(
             Err(error) => refused(error.label(), &error.to_string()),
         };
     }
-    let event: wire::MentionEvent = match envelope::open(ce_type, received.record.value.as_ref()) {
+    let event = match Glance::open(ce_type, received.record.value.as_ref()) {
         Ok(event) => event,
         Err(error) => return refused(error.label(), &error.to_string()),
     };
-    let event = match MentionEvent::try_from(event) {
-        Ok(event) => event,
-        Err(Invalid { field, problem }) => return refused("invalid_mention", &format!("{field}: {problem}")),
-    };
-    let read = event.mention.as_ref().filter(|_| carries_words(&event)).and_then(|mention| {
-        let text = words(mention)?;
-        let hint = Hint {
-            source_family: family(event.source.kind),
-            claimed_language: mention.languages_claimed.first().map(String::as_str),
-        };
+    let read = event.words.as_ref().filter(|_| carries_words(event.op)).and_then(|words| {
+        let text = title_and_text(words)?;
+        let hint =
+            Hint { source_family: family(event.kind), claimed_language: words.language_claimed.as_deref() };
         let understood = reader.look(scratch, &text, hint, why);
         let looks_again = has_second_stage && !understood.found.sure;
         Some((understood, looks_again.then(|| text.into_owned())))
     });
+    let subject = event.subject;
     match read {
-        None => Begun::Wordless(end(received, &event, None, seal)),
+        None => Begun::Wordless(end(received, subject, None, seal)),
         Some((understood, Some(text))) => {
             let received = received.clone();
-            Begun::Unsure(Box::new(Unsure { received, event, doubt: Doubt::new(text, understood) }))
+            Begun::Unsure(Box::new(Unsure { received, subject, doubt: Doubt::new(text, understood) }))
         }
         Some((understood, None)) => {
-            Begun::Understood(end(received, &event, Some(reader.verdict(understood)), seal))
+            Begun::Understood(end(received, subject, Some(reader.verdict(understood)), seal))
         }
     }
 }
 
 impl Unsure {
     fn end(self, reader: &Reader, seal: &VerdictSeal) -> Answer {
-        end(&self.received, &self.event, Some(self.doubt.verdict(reader)), seal)
+        end(&self.received, self.subject, Some(self.doubt.verdict(reader)), seal)
     }
 }
 
 /// The verdict event of a mention, ready to be written.
-fn end(received: &Received, event: &MentionEvent, verdict: Option<Verdict>, seal: &VerdictSeal) -> Answer {
+fn end(received: &Received, subject: Subject, verdict: Option<Verdict>, seal: &VerdictSeal) -> Answer {
     let bytes = received.record.value.as_deref().unwrap_or_default();
-    let message = match CarriedVerdict::new(event, bytes, verdict, seal.at()) {
-        Ok(message) => message,
+    let value = match carried_verdict(subject, bytes, verdict, seal.at()) {
+        Ok(value) => value,
         Err(error) => return refuse(received, "malformed_protobuf", &error.to_string(), seal.at()),
     };
     let mut event_id = [0; 36];
-    let event_id = event.event_id.as_uuid().hyphenated().encode_lower(&mut event_id);
+    let event_id = subject.event_id.as_uuid().hyphenated().encode_lower(&mut event_id);
     let carried = CARRIED.iter().filter_map(|name| Some((*name, received.record.headers.get(name)?)));
     let headers: Headers = seal.headers(event_id).into_iter().chain(carried).collect();
-    let key = contracts::id(event.mention_id.as_bytes());
-    let value = Some(message.encode_to_vec().into());
-    let record = Record { key, value, headers, at: received.record.at };
+    let key = contracts::id(subject.mention_id.as_bytes());
+    let record = Record { key, value: Some(value.into()), headers, at: received.record.at };
     if let Err(reason) = record.check_size() {
         return refuse(received, reason, "its verdict is larger than a record may be", seal.at());
     }
     let partition = Some(received.position.partition.number);
     let verdict = Outgoing { topic: Topic::Verdicts, partition, record };
-    Answer::Verdict { id: event.event_id.as_uuid().as_u128(), verdict }
+    Answer::Verdict { id: subject.event_id.as_uuid().as_u128(), verdict }
 }
 
 fn refuse(received: &Received, reason: &'static str, detail: &str, now: Timestamp) -> Answer {
@@ -161,9 +155,8 @@ fn onwards(received: &Received) -> Outgoing {
 }
 
 /// Likes, renamed accounts and withdrawals say nothing that could be understood.
-fn carries_words(event: &MentionEvent) -> bool {
-    use model::MentionOp as Op;
-    matches!(event.op, Op::Created | Op::Edited | Op::Restored)
+fn carries_words(op: MentionOp) -> bool {
+    matches!(op, MentionOp::Created | MentionOp::Edited | MentionOp::Restored)
 }
 
 fn dead_letter(received: &Received, reason: &str, detail: &str, now: Timestamp) -> Outgoing {

@@ -2,8 +2,9 @@ use std::borrow::Cow;
 use std::ops::Deref;
 use std::sync::Arc;
 
+use contracts::Words;
 use model::{
-    Language, Mention, Probability, ReplyActs, Sentiment, Severity, SeverityEstimate, Signals, SourceKind,
+    Language, Probability, ReplyActs, Sentiment, Severity, SeverityEstimate, Signals, SourceKind,
     TEXT_BYTES_MAX, Topic, TopicScore, Verdict, Why,
 };
 use nlp::{Hint, Model, Scratch, SourceFamily, Understanding};
@@ -129,10 +130,10 @@ impl Reader {
     }
 }
 
-/// The words of a mention: its title, if it has one, then its text. None when there are none.
-pub(crate) fn words(mention: &Mention) -> Option<Cow<'_, str>> {
-    let text = mention.text.as_str();
-    match mention.title.as_deref().filter(|title| !title.trim().is_empty()) {
+/// The title of a mention, if it has one, then its text. None when there are no words.
+pub(crate) fn title_and_text<'a>(words: &'a Words<'_>) -> Option<Cow<'a, str>> {
+    let text = &*words.text;
+    match words.title.as_deref().filter(|title| !title.trim().is_empty()) {
         None if text.trim().is_empty() => None,
         None => Some(Cow::Borrowed(text)),
         Some(title) if text.is_empty() => Some(Cow::Borrowed(title)),

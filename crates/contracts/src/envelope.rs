@@ -162,15 +162,27 @@ pub fn open<M: Message + Name + Default>(
     ce_type: Option<&str>,
     value: Option<&Bytes>,
 ) -> Result<M, DecodeError> {
+    decode(body::<M>(ce_type, value)?)
+}
+
+/// The bytes of a record that says it holds an `M`.
+pub(crate) fn body<'a, M: Name>(
+    ce_type: Option<&str>,
+    value: Option<&'a Bytes>,
+) -> Result<&'a Bytes, DecodeError> {
     let expected = M::full_name;
     let Some(found) = ce_type else { return Err(DecodeError::Untyped { expected: expected() }) };
     if !is::<M>(ce_type) {
         let found = found.chars().take(100).collect();
         return Err(DecodeError::OtherType { expected: expected(), found });
     }
-    let Some(value) = value else { return Err(DecodeError::Empty { expected: expected() }) };
-    M::decode(value.clone())
-        .map_err(|e| DecodeError::Malformed { expected: expected(), problem: e.to_string() })
+    value.ok_or_else(|| DecodeError::Empty { expected: expected() })
+}
+
+/// The message that these bytes are.
+pub(crate) fn decode<M: Message + Name + Default>(bytes: &Bytes) -> Result<M, DecodeError> {
+    M::decode(bytes.clone())
+        .map_err(|e| DecodeError::Malformed { expected: M::full_name(), problem: e.to_string() })
 }
 
 #[cfg(test)]

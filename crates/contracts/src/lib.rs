@@ -6,13 +6,16 @@
 mod carried;
 mod classified;
 pub mod envelope;
+mod fields;
+mod glance;
 pub mod json;
 mod mention;
 mod timeline;
 mod verdict;
 
-pub use carried::CarriedVerdict;
+pub use carried::carried_verdict;
 pub use classified::{CLASSIFIED_TEXT_CHARS_MAX, Classified};
+pub use glance::{Glance, Subject, Unreadable, Words};
 
 /// `redress.ingest.v1`: mentions, raw bytes, dead letters, erasures, coverage; the ingest service.
 pub mod ingest {

@@ -307,7 +307,7 @@ const fn op_to_wire(op: MentionOp) -> wire::MentionOp {
     }
 }
 
-fn op_from_wire(op: wire::MentionOp) -> Result<MentionOp, Invalid> {
+pub(crate) fn op_from_wire(op: wire::MentionOp) -> Result<MentionOp, Invalid> {
     Ok(match op {
         wire::MentionOp::Unspecified => return Err(missing("op")),
         wire::MentionOp::Created => MentionOp::Created,

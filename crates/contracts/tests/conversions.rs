@@ -3,9 +3,13 @@
 // Helpers of tests may panic like tests; clippy exempts only functions marked as tests.
 #![allow(clippy::unwrap_used)]
 
+use std::borrow::Cow;
+
+use bytes::Bytes;
 use contracts::classify::v1::VerdictEvent;
+use contracts::envelope;
 use contracts::ingest::v1 as wire;
-use contracts::{CLASSIFIED_TEXT_CHARS_MAX, CarriedVerdict, Classified};
+use contracts::{CLASSIFIED_TEXT_CHARS_MAX, Classified, Glance, Subject, Unreadable, carried_verdict};
 use model::{
     Author, AuthorKey, BrandId, Dedup, Engagement, EngagementKind, Entities, EventId, Flag, Language, Media,
     Mention, MentionEvent, MentionId, MentionOp, Mentioned, Probability, Rating, RawRef, Refs, ReplyActs,
@@ -45,17 +49,47 @@ proptest! {
         }
         let bytes = wire::MentionEvent::from(&event).encode_to_vec();
         let at = Timestamp::from_seconds(7);
-        let carried = CarriedVerdict::new(&event, &bytes, verdict.clone(), at).unwrap();
+        let carried = carried_verdict(subject(&event), &bytes, verdict.clone(), at).unwrap();
         let anew = VerdictEvent::from(Classified::new(event, verdict, at));
-        prop_assert_eq!(carried.encode_to_vec(), anew.encode_to_vec());
+        prop_assert_eq!(carried, anew.encode_to_vec());
+    }
+
+    #[test]
+    fn a_glance_sees_what_decoding_sees_and_copies_no_text(event in mention_events()) {
+        let bytes = wire::MentionEvent::from(&event).encode_to_vec().into();
+        let glance = Glance::open(Some(MENTION_EVENT), Some(&bytes)).unwrap();
+        let is_borrowed = glance.words.as_ref().is_none_or(|words| matches!(words.text, Cow::Borrowed(_)));
+        prop_assert!(is_borrowed, "what ingest writes is read where it lies");
+        prop_assert_eq!(glance, Glance::from(event));
+    }
+
+    #[test]
+    fn a_glance_refuses_what_decoding_refuses_and_for_the_same_reason(
+        event in mention_events(),
+        changes in vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+        cut in of(any::<prop::sample::Index>()),
+    ) {
+        let mut bytes = wire::MentionEvent::from(&event).encode_to_vec();
+        for (place, byte) in changes {
+            let place = place.index(bytes.len());
+            bytes[place] = byte;
+        }
+        if let Some(cut) = cut {
+            bytes.truncate(cut.index(bytes.len()));
+        }
+        glanced_as_decoded(bytes)?;
+    }
+
+    #[test]
+    fn fields_that_stand_twice_are_merged_in_a_glance_too(one in mention_events(), other in mention_events()) {
+        let (one, other) = (wire::MentionEvent::from(&one), wire::MentionEvent::from(&other));
+        glanced_as_decoded([one.encode_to_vec(), other.encode_to_vec()].concat())?;
     }
 
     #[test]
     fn arbitrary_bytes_never_panic(bytes in vec(any::<u8>(), 0..300)) {
-        let _ = CarriedVerdict::new(&simple("x"), &bytes, None, Timestamp::EPOCH);
-        if let Ok(read) = wire::MentionEvent::decode(bytes.as_slice()) {
-            let _ = MentionEvent::try_from(read);
-        }
+        let _ = carried_verdict(subject(&simple("x")), &bytes, None, Timestamp::EPOCH);
+        glanced_as_decoded(bytes.clone())?;
         if let Ok(read) = VerdictEvent::decode(bytes.as_slice()) {
             let _ = Classified::try_from(read);
         }
@@ -138,13 +172,28 @@ fn what_this_build_does_not_know_travels_on() {
     let mut bytes = wire::MentionEvent::from(&simple("x")).encode_to_vec();
     let unknown = [0xfa, 0x7d, 2, b'h', b'i'];
     bytes.extend(unknown);
-    let carried = CarriedVerdict::new(&simple("x"), &bytes, None, Timestamp::EPOCH).unwrap().encode_to_vec();
+    let carried = carried_verdict(subject(&simple("x")), &bytes, None, Timestamp::EPOCH).unwrap();
     assert!(carried.windows(unknown.len()).any(|part| part == unknown));
     let read = VerdictEvent::decode(carried.as_slice()).unwrap();
     assert_eq!(
         Classified::try_from(read).unwrap().event,
         Classified::new(simple("x"), None, Timestamp::EPOCH).event
     );
+}
+
+const MENTION_EVENT: &str = "redress.ingest.v1.MentionEvent";
+
+fn glanced_as_decoded(bytes: Vec<u8>) -> Result<(), TestCaseError> {
+    let bytes = Bytes::from(bytes);
+    let decoded = envelope::open::<wire::MentionEvent>(Some(MENTION_EVENT), Some(&bytes))
+        .map_err(Unreadable::from)
+        .and_then(|event| Ok(Glance::from(MentionEvent::try_from(event)?)));
+    prop_assert_eq!(Glance::open(Some(MENTION_EVENT), Some(&bytes)), decoded);
+    Ok(())
+}
+
+fn subject(event: &MentionEvent) -> Subject {
+    Glance::from(event.clone()).subject
 }
 
 fn simple(text: &str) -> MentionEvent {

@@ -51,10 +51,18 @@ impl AuthorKey {
     /// # Errors
     /// When it is empty or longer than 1,024 bytes.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
+        Self::check(text).map(|()| Self(text.to_owned()))
+    }
+
+    /// Whether [`AuthorKey::parse`] would accept it.
+    ///
+    /// # Errors
+    /// As [`AuthorKey::parse`].
+    pub fn check(text: &str) -> Result<(), Invalid> {
         if text.is_empty() || text.len() > 1_024 {
             return Err(Invalid::new("author key", "needs 1 to 1024 bytes"));
         }
-        Ok(Self(text.to_owned()))
+        Ok(())
     }
 
     /// The key.

@@ -18,6 +18,14 @@ macro_rules! slug {
             /// # Errors
             /// On any other text; the error shows what is allowed.
             pub fn parse(text: &str) -> Result<Self, Invalid> {
+                Self::check(text).map(|()| Self(text.to_owned()))
+            }
+
+            /// Whether [`Self::parse`] would accept it.
+            ///
+            /// # Errors
+            /// As [`Self::parse`].
+            pub fn check(text: &str) -> Result<(), Invalid> {
                 let fine = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_.".contains(&b);
                 if text.is_empty() || text.len() > SLUG_BYTES_MAX || !text.bytes().all(fine) {
                     return Err(Invalid::new(
@@ -25,7 +33,7 @@ macro_rules! slug {
                         format!("needs 1 to {SLUG_BYTES_MAX} characters of a-z, 0-9, '-', '_', '.'"),
                     ));
                 }
-                Ok(Self(text.to_owned()))
+                Ok(())
             }
 
             /// Turns free text into a slug: lower case, anything else becomes one '-'. Text without a

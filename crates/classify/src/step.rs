@@ -126,7 +126,7 @@ impl Unsure {
 /// The verdict event of a mention, ready to be written.
 fn end(received: &Received, subject: Subject, verdict: Option<Verdict>, seal: &VerdictSeal) -> Answer {
     let bytes = received.record.value.as_deref().unwrap_or_default();
-    let value = match carried_verdict(subject, bytes, verdict, seal.at()) {
+    let value = match carried_verdict(subject, bytes, verdict.as_ref(), seal.at()) {
         Ok(value) => value,
         Err(error) => return refuse(received, "malformed_protobuf", &error.to_string(), seal.at()),
     };

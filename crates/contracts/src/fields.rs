@@ -1,5 +1,7 @@
 //! The fields of a message where they lie: nothing is copied.
 
+use std::convert::Infallible;
+
 use prost::DecodeError;
 use prost::encoding::{
     DecodeContext, WireType, decode_key, decode_varint, encode_key, encode_varint, skip_field,
@@ -51,11 +53,20 @@ pub(crate) fn put(out: &mut Vec<u8>, tag: u32, content: &[u8]) {
     out.extend_from_slice(content);
 }
 
-/// Appends a field whose content `write` appends: it moves up when its length is known.
+/// Appends a message whose fields `write` appends.
+pub(crate) fn put_message(out: &mut Vec<u8>, tag: u32, write: impl FnOnce(&mut Vec<u8>)) {
+    let written: Result<(), Infallible> = try_put_message(out, tag, |out| {
+        write(out);
+        Ok(())
+    });
+    let Ok(()) = written;
+}
+
+/// As [`put_message`], where writing may fail. The message moves up when its length is known.
 ///
 /// # Errors
 /// Those of `write`.
-pub(crate) fn put_written<E>(
+pub(crate) fn try_put_message<E>(
     out: &mut Vec<u8>,
     tag: u32,
     write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
@@ -63,9 +74,8 @@ pub(crate) fn put_written<E>(
     encode_key(tag, WireType::LengthDelimited, out);
     let begin = out.len();
     write(out)?;
-    let length = (out.len() - begin) as u64;
     let end = out.len();
-    encode_varint(length, out);
+    encode_varint((end - begin) as u64, out);
     let size = out.len() - end;
     out[begin..].rotate_right(size);
     Ok(())

@@ -49,7 +49,7 @@ proptest! {
         }
         let bytes = wire::MentionEvent::from(&event).encode_to_vec();
         let at = Timestamp::from_seconds(7);
-        let carried = carried_verdict(subject(&event), &bytes, verdict.clone(), at).unwrap();
+        let carried = carried_verdict(subject(&event), &bytes, verdict.as_ref(), at).unwrap();
         let anew = VerdictEvent::from(Classified::new(event, verdict, at));
         prop_assert_eq!(carried, anew.encode_to_vec());
     }

@@ -28,19 +28,22 @@ const WRITTEN_OUT: u8 = 0;
 /// trace context. A name may occur more than once; the last one counts.
 ///
 /// They lie in one stretch of bytes, as the embedded log keeps them: a record is read with one allocation and
-/// handed on with one reference.
+/// handed on with one reference. What they hold is counted as they are put there: every hop asks.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct Headers(Bytes);
+pub struct Headers {
+    lying: Bytes,
+    bytes: usize,
+}
 
 impl<N: AsRef<str>, V: AsRef<[u8]>> Extend<(N, V)> for Headers {
     fn extend<T: IntoIterator<Item = (N, V)>>(&mut self, more: T) {
         let more = more.into_iter();
-        let mut bytes = Vec::from(std::mem::take(&mut self.0));
-        bytes.reserve(more.size_hint().0 * LIKELY_BYTES);
+        let mut lying = Vec::from(std::mem::take(&mut self.lying));
+        lying.reserve(more.size_hint().0 * LIKELY_BYTES);
         for (name, value) in more {
-            put(&mut bytes, name.as_ref(), value.as_ref());
+            self.bytes += put(&mut lying, name.as_ref(), value.as_ref());
         }
-        self.0 = bytes.into();
+        self.lying = lying.into();
     }
 }
 
@@ -55,17 +58,17 @@ impl<N: AsRef<str>, V: AsRef<[u8]>> FromIterator<(N, V)> for Headers {
 impl Headers {
     /// None yet.
     pub const fn new() -> Self {
-        Self(Bytes::new())
+        Self { lying: Bytes::new(), bytes: 0 }
     }
 
-    /// Those that lie in `bytes`, each as [`put`] writes it and [`skip`] finds it whole.
-    pub(crate) const fn lying_in(bytes: Bytes) -> Self {
-        Self(bytes)
+    /// Those that lie there, each as [`put`] writes it and [`skip`] finds it whole, with the sum of what these told.
+    pub(crate) const fn lying_in(lying: Bytes, bytes: usize) -> Self {
+        Self { lying, bytes }
     }
 
     /// The bytes that [`Headers::lying_in`] takes.
     pub(crate) fn as_bytes(&self) -> &[u8] {
-        &self.0
+        &self.lying
     }
 
     /// Adds one more.
@@ -93,13 +96,13 @@ impl Headers {
 
     /// All, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        let mut rest = &self.0[..];
+        let mut rest = &self.lying[..];
         std::iter::from_fn(move || take(&mut rest))
     }
 
     /// Bytes of all names and values.
-    pub fn bytes(&self) -> usize {
-        self.iter().map(|(name, value)| name.len() + value.len()).sum()
+    pub const fn bytes(&self) -> usize {
+        self.bytes
     }
 }
 
@@ -111,8 +114,8 @@ impl fmt::Debug for Headers {
     }
 }
 
-/// Appends one header.
-pub(crate) fn put(bytes: &mut Vec<u8>, name: &str, value: &[u8]) {
+/// Appends one header; the bytes of its name and value.
+pub(crate) fn put(bytes: &mut Vec<u8>, name: &str, value: &[u8]) -> usize {
     match KNOWN.iter().position(|known| *known == name) {
         Some(place) => bytes.push(place as u8 + 1),
         None => {
@@ -121,6 +124,7 @@ pub(crate) fn put(bytes: &mut Vec<u8>, name: &str, value: &[u8]) {
         }
     }
     varint::put_slice(bytes, value);
+    name.len() + value.len()
 }
 
 /// Takes one header off the front; `None` at the end, and where there is none.
@@ -135,9 +139,9 @@ fn take<'a>(rest: &mut &'a [u8]) -> Option<(&'a str, &'a [u8])> {
     Some((name, value))
 }
 
-/// Steps over one header; whether there was one.
-pub(crate) fn skip(rest: &mut &[u8]) -> bool {
-    take(rest).is_some()
+/// Steps over one header; the bytes of its name and value, if there was one.
+pub(crate) fn skip(rest: &mut &[u8]) -> Option<usize> {
+    take(rest).map(|(name, value)| name.len() + value.len())
 }
 
 #[cfg(test)]
@@ -165,6 +169,7 @@ mod tests {
         let all: Vec<_> = headers.iter().collect();
         let expected: [(&str, &[u8]); 2] = [("own", b"x"), ("ce_id", b"three")];
         assert_eq!(all, expected);
+        assert_eq!(headers.bytes(), 3 + 1 + 5 + 5);
     }
 
     #[test]

@@ -32,7 +32,7 @@ impl Doubt {
     pub(crate) fn verdict(self, reader: &Reader) -> Verdict {
         let mut verdict = reader.verdict(self.understood);
         if let Some(version) = self.looked_again {
-            verdict.model_version = format!("{}+second:{version}", verdict.model_version);
+            verdict.model_version = format!("{}+second:{version}", verdict.model_version).into();
         }
         verdict
     }
@@ -195,7 +195,7 @@ mod tests {
             verdicts(&[SURE, &unsure()], &mut second(Fake::Answers, 1.0)).try_into().unwrap();
         assert!(sure.sure && !sure.model_version.contains("second"));
         assert_eq!(unsure.sentiment.positive.get(), 1.0);
-        assert_eq!(unsure.model_version, format!("{}+second:v2", sure.model_version));
+        assert_eq!(*unsure.model_version, format!("{}+second:v2", sure.model_version));
     }
 
     #[test]
@@ -207,7 +207,7 @@ mod tests {
             [SURE, &unsure].map(|text| engine.understand(text, None, None, 0).model_version)
         };
         let [sure, looked_again] = versions(1.0);
-        assert_eq!(looked_again, format!("{sure}+second:v2"));
+        assert_eq!(looked_again, format!("{sure}+second:v2").into());
         assert_eq!(versions(0.0), [sure.clone(), sure]);
     }
 

@@ -132,7 +132,7 @@ fn end(received: &Received, subject: Subject, verdict: Option<Verdict>, seal: &V
     };
     let mut event_id = [0; 36];
     let event_id = subject.event_id.as_uuid().hyphenated().encode_lower(&mut event_id);
-    let carried = CARRIED.iter().filter_map(|name| Some((*name, received.record.headers.get(name)?)));
+    let carried = received.record.headers.iter().filter(|(name, _)| CARRIED.contains(name));
     let headers: Headers = seal.headers(event_id).into_iter().chain(carried).collect();
     let key = contracts::id(subject.mention_id.as_bytes());
     let record = Record { key, value: Some(value.into()), headers, at: received.record.at };

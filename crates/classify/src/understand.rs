@@ -14,6 +14,7 @@ use nlp::{Hint, Model, Scratch, SourceFamily, Understanding};
 pub(crate) struct Reader {
     model: Held,
     topics: Arc<[Topic]>,
+    version: Arc<str>,
 }
 
 /// The built-in model is borrowed for ever, a loaded one shared.
@@ -58,11 +59,12 @@ impl Reader {
 
     fn new(model: Held) -> Self {
         let topics = model.topics().iter().map(|name| Topic::slugify(name)).collect();
-        Self { model, topics }
+        let version = model.version().into();
+        Self { model, topics, version }
     }
 
     pub(crate) fn version(&self) -> &str {
-        self.model.version()
+        &self.version
     }
 
     /// What the model finds in `text`, and why. Any text is valid; one that is too long is cut.
@@ -125,7 +127,7 @@ impl Reader {
             },
             sure: found.sure,
             why,
-            model_version: self.version().to_owned(),
+            model_version: self.version.clone(),
         }
     }
 }

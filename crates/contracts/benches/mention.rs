@@ -8,8 +8,8 @@ use contracts::ingest::v1 as wire;
 use contracts::{Classified, Glance, carried_verdict, envelope};
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use model::{
-    MentionEvent, MentionId, Probability, ReplyActs, Sentiment, Severity, SeverityEstimate, Signals, Timestamp,
-    Topic, TopicScore, Verdict, Why,
+    MentionEvent, MentionId, Probability, ReplyActs, Sentiment, Severity, SeverityEstimate, Signals,
+    Timestamp, Topic, TopicScore, Verdict, Why,
 };
 use prost::{Message as _, Name as _};
 
@@ -33,7 +33,11 @@ fn written() -> Bytes {
         created_at_us: Some(AT.as_micros()),
         created_at_quality: wire::TimeQuality::Platform.into(),
         refs: Some(wire::Refs { root: Some(id("root")), reply_to: Some(id("one")), ..wire::Refs::default() }),
-        engagement: Some(wire::Engagement { likes: Some(3), replies: Some(1), ..wire::Engagement::default() }),
+        engagement: Some(wire::Engagement {
+            likes: Some(3),
+            replies: Some(1),
+            ..wire::Engagement::default()
+        }),
         permalink: Some("https://social.example/profile/guitar.lover/post/3kabc".into()),
         hashtags: vec!["refund".into()],
         visibility: wire::Visibility::Public.into(),

@@ -53,7 +53,7 @@ impl From<Verdict> for wire::Verdict {
             }),
             sure: verdict.sure,
             why: verdict.why.into_iter().map(|w| wire::Why { text: w.text, weight: w.weight }).collect(),
-            model_version: verdict.model_version,
+            model_version: verdict.model_version.as_ref().into(),
         }
     }
 }
@@ -94,7 +94,7 @@ impl TryFrom<wire::Verdict> for Verdict {
             },
             sure: verdict.sure,
             why: verdict.why.into_iter().map(|w| Why { text: w.text, weight: w.weight }).collect(),
-            model_version: verdict.model_version,
+            model_version: verdict.model_version.into(),
         })
     }
 }

@@ -424,7 +424,7 @@ fn verdicts() -> impl Strategy<Value = Verdict> {
             reply: ReplyActs { apology: p[12], explanation: p[13], offer: p[14], channel_move: p[15] },
             sure,
             why,
-            model_version,
+            model_version: model_version.into(),
         },
     )
 }

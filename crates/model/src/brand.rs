@@ -1,6 +1,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use compact_str::CompactString;
+
 use crate::Invalid;
 
 /// The longest slug, in bytes.
@@ -10,7 +12,7 @@ macro_rules! slug {
     ($(#[$doc:meta])* $name:ident, $field:literal) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(String);
+        pub struct $name(CompactString);
 
         impl $name {
             /// Accepts 1 to [`SLUG_BYTES_MAX`] characters of `a-z`, `0-9`, `-`, `_`, `.`.
@@ -18,7 +20,7 @@ macro_rules! slug {
             /// # Errors
             /// On any other text; the error shows what is allowed.
             pub fn parse(text: &str) -> Result<Self, Invalid> {
-                Self::check(text).map(|()| Self(text.to_owned()))
+                Self::check(text).map(|()| Self(text.into()))
             }
 
             /// Whether [`Self::parse`] would accept it.
@@ -39,7 +41,7 @@ macro_rules! slug {
             /// Turns free text into a slug: lower case, anything else becomes one '-'. Text without a
             /// usable character gives `other`.
             pub fn slugify(text: &str) -> Self {
-                let mut slug = String::with_capacity(text.len().min(SLUG_BYTES_MAX));
+                let mut slug = CompactString::with_capacity(text.len().min(SLUG_BYTES_MAX));
                 for c in text.chars().flat_map(char::to_lowercase) {
                     let c = if c.is_ascii_alphanumeric() || c == '_' || c == '.' { c } else { '-' };
                     if c == '-' && (slug.is_empty() || slug.ends_with('-')) {

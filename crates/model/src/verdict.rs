@@ -1,11 +1,14 @@
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
+
+use compact_str::CompactString;
 
 use crate::{Invalid, Probability, Severity, Topic};
 
 /// A BCP 47 language tag, for example `de`, `hi-Latn`, or `und` when unknown.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Language(String);
+pub struct Language(CompactString);
 
 impl Language {
     /// Accepts 1 to 35 characters of letters, digits and '-'.
@@ -17,12 +20,12 @@ impl Language {
         if tag.is_empty() || tag.len() > 35 || !tag.bytes().all(fine) {
             return Err(Invalid::new("language", "needs a BCP 47 tag such as 'de' or 'hi-Latn'"));
         }
-        Ok(Self(tag.to_owned()))
+        Ok(Self(tag.into()))
     }
 
     /// Nobody can tell.
     pub fn unknown() -> Self {
-        Self("und".to_owned())
+        Self(CompactString::const_new("und"))
     }
 
     /// The tag.
@@ -138,7 +141,7 @@ pub struct Verdict {
     /// Few, the weightiest first. Empty when nobody asked.
     pub why: Vec<Why>,
     /// Which model said so.
-    pub model_version: String,
+    pub model_version: Arc<str>,
 }
 
 impl Verdict {

@@ -169,14 +169,16 @@ impl Cursor<'_> {
     fn headers(&mut self, count: u64) -> Result<Headers, Damaged> {
         let begin = self.at;
         let mut rest = &self.bytes[begin..];
+        let mut bytes = 0;
         for _ in 0..count {
-            if !headers::skip(&mut rest) {
+            let Some(more) = headers::skip(&mut rest) else {
                 self.at = self.bytes.len() - rest.len();
                 return Err(self.damaged("no header where one should be"));
-            }
+            };
+            bytes += more;
         }
         self.at = self.bytes.len() - rest.len();
-        Ok(Headers::lying_in(self.bytes.slice(begin..self.at)))
+        Ok(Headers::lying_in(self.bytes.slice(begin..self.at), bytes))
     }
 }
 

@@ -71,29 +71,29 @@ impl Names {
     pub(crate) fn received(&self, message: &BorrowedMessage<'_>) -> Option<Received> {
         let partition = Partition { topic: self.topic(message.topic())?, number: message.partition() };
         let headers = message.headers();
-        let header_bytes = headers.map_or(0, |headers| headers.count() * LIKELY_BYTES);
+        let header_room = headers.map_or(0, |headers| headers.count() * LIKELY_BYTES);
         // One allocation for the whole record.
-        let mut bytes = Vec::with_capacity(message.key_len() + message.payload_len() + header_bytes);
+        let mut bytes = Vec::with_capacity(message.key_len() + message.payload_len() + header_room);
         bytes.extend_from_slice(message.key().unwrap_or_default());
         bytes.extend_from_slice(message.payload().unwrap_or_default());
-        if let Some(headers) = headers {
-            read_headers(headers, &mut bytes);
-        }
+        let header_bytes = headers.map_or(0, |headers| read_headers(headers, &mut bytes));
         let mut rest = Bytes::from(bytes);
         let key = rest.split_to(message.key_len());
         let value = message.payload().map(|payload| rest.split_to(payload.len()));
-        let headers = Headers::lying_in(rest);
+        let headers = Headers::lying_in(rest, header_bytes);
         let at = Timestamp::from_millis(message.timestamp().to_millis().unwrap_or(0));
         let record = Record { key, value, headers, at };
         Some(Received { position: Position::new(partition, message.offset()), record })
     }
 }
 
-/// The client panics over a header name that is no UTF-8; such a record has no headers for us.
-fn read_headers(headers: &BorrowedHeaders, bytes: &mut Vec<u8>) {
+/// Appends the headers; the bytes of their names and values. The client panics over a name that is no UTF-8; such a
+/// record has no headers for us.
+fn read_headers(headers: &BorrowedHeaders, bytes: &mut Vec<u8>) -> usize {
     let before = bytes.len();
-    let read = || headers.iter().for_each(|h| put(bytes, h.key, h.value.unwrap_or_default()));
-    if std::panic::catch_unwind(std::panic::AssertUnwindSafe(read)).is_err() {
+    let read = || headers.iter().map(|h| put(bytes, h.key, h.value.unwrap_or_default())).sum();
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(read)).unwrap_or_else(|_| {
         bytes.truncate(before);
-    }
+        0
+    })
 }

@@ -5,6 +5,7 @@
 //! touches the process and hand plain values to the crates that decide.
 
 pub mod admin;
+pub mod allocator;
 pub mod brands;
 pub mod config;
 pub mod file;
@@ -13,7 +14,6 @@ pub mod process;
 pub mod telemetry;
 
 mod account;
-mod allocator;
 mod clock;
 mod secret;
 mod shutdown;

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::admin::{self, Health};
 use crate::telemetry::{self, Metrics, TelemetryConfig};
-use crate::{Account, Clock, Net, NetConfig, RealClock, Secret, Shutdown, ShutdownConfig, config};
+use crate::{Account, Clock, Net, NetConfig, RealClock, Secret, Shutdown, ShutdownConfig, allocator, config};
 
 /// How long `healthcheck` waits for an answer.
 const HEALTHCHECK: Duration = Duration::from_secs(3);
@@ -182,6 +182,7 @@ where
 {
     let process = settings.process().clone();
     let telemetry = telemetry::init(name, &process.telemetry)?;
+    allocator::suit_a_service();
     tracing::info!(service = name, "settings in force:\n{}", config::render(&settings));
     let parts = Parts {
         clock: Arc::new(RealClock),

@@ -78,6 +78,7 @@ pub(crate) struct PipelineArgs {
 /// # Errors
 /// When something cannot be started, or what came out is not what went in.
 pub(crate) async fn run(args: PipelineArgs) -> anyhow::Result<ExitCode> {
+    runtime::allocator::suit_a_service();
     // The model is read once, before any clock runs.
     let _ = tokio::task::spawn_blocking(nlp::Model::shipped).await;
     match (args.to, args.rate) {

@@ -23,6 +23,8 @@ pub struct Plan {
     pub cost: f32,
     /// Within each source, class weights are (mean count / count)^balance.
     pub balance: f32,
+    /// Features count for each class by how much they tell of it ([`Vocabulary::telling`]), not by how rare they are.
+    pub telling: bool,
     /// What a source's texts count for this head, where that differs from their own weight.
     pub source_weights: Vec<(usize, f32)>,
     /// Languages (rows of the per-language tables) learned from their own texts alone into columns of their own, so
@@ -200,7 +202,12 @@ impl Learner<'_> {
         let documents: Vec<&Features> = mine.iter().map(|(sample, _)| &sample.features).collect();
         let labels: Vec<u32> = mine.iter().map(|(_, class)| *class).collect();
         let weights = weights(mine, count, self.sources, plan);
-        let vocabulary = Vocabulary::learn(self.spec, &documents, self.bits, self.least);
+        let mut vocabulary = Vocabulary::learn(self.spec, &documents, self.bits, self.least);
+        let mut gains = Vec::new();
+        if plan.telling {
+            vocabulary = vocabulary.even();
+            gains = vocabulary.telling(&documents, &labels, &weights, count);
+        }
         let size = vocabulary.row_of.len();
         let mut matrix = vocabulary.matrix(&documents);
         let languages: Vec<u32> = mine.iter().map(|(sample, _)| sample.language as u32).collect();
@@ -208,6 +215,9 @@ impl Learner<'_> {
         let (leaning, means) = self.leaning(&documents);
         if !means.is_empty() {
             matrix.add_columns((size + ROWS) as u32, &leaning);
+        }
+        if plan.telling {
+            gains.resize((size + ROWS + means.len()) * count, 1.0);
         }
         let flat = vec![1.0; count];
         let objective = Objective {
@@ -217,7 +227,7 @@ impl Learner<'_> {
             weights: &weights,
             class_weights: &flat,
             cost: plan.cost,
-            gains: &[],
+            gains: &gains,
         };
         let solved = solve(objective, size + ROWS + means.len(), None, STEPS, progress);
 
@@ -304,6 +314,7 @@ mod tests {
             classes: classes.iter().map(|class| (*class).to_owned()).collect(),
             cost: 3.0,
             balance: 0.0,
+            telling: false,
             source_weights: Vec::new(),
             apart: apart.to_vec(),
             leans: leans.to_vec(),
@@ -343,6 +354,21 @@ mod tests {
         };
         assert!(leaning(&[]).abs() < 1e-3, "{}", leaning(&[]));
         assert!(leaning(&[0]) > 0.01, "{}", leaning(&[0]));
+    }
+
+    #[test]
+    fn what_tells_nothing_of_a_class_is_learned_less_where_that_counts() {
+        // The words 1 and 2 tell the class; each text has a word of its own besides, which only chance ties to it.
+        let samples: Vec<Sample> = (0..40u32)
+            .map(|i| sample(&[1 + i % 2, 10 + i, 60 + i % 4 / 2], 0, (0, (i % 2) as usize)))
+            .collect();
+        let shares = |telling| {
+            let plan = Plan { telling, ..plan(Some(Task::Complaint), &["yes"], &[], &[]) };
+            let part = part(&[plan], &samples);
+            let score = |word: u32| scores(&part, &[word], 0)[0];
+            (score(1) - score(2)).abs() / (score(10) - score(11)).abs()
+        };
+        assert!(shares(true) > 1.5 * shares(false), "{} {}", shares(true), shares(false));
     }
 
     #[test]

@@ -97,16 +97,23 @@ impl Vocabulary {
 
     /// Gains for an [`Objective`], per column and class: how far the share of a class's documents that have a feature
     /// lies from the share of the others', in logs, counts smoothed by one (Wang and Manning 2012 multiply features by
-    /// that ratio). What tells nothing of a class can then hardly be learned by heart. The mean square over
-    /// occurrences is one.
-    pub fn telling(&self, documents: &[&Features], labels: &[u32], classes: usize) -> Vec<f32> {
+    /// that ratio). What tells nothing of a class can then hardly be learned by heart. `weights` is what each document
+    /// counts, one each where empty. The mean square over occurrences is one.
+    pub fn telling(
+        &self,
+        documents: &[&Features],
+        labels: &[u32],
+        weights: &[f32],
+        classes: usize,
+    ) -> Vec<f32> {
         let mut counts = vec![1.0f32; self.row_of.len() * classes];
         let mut totals = vec![2.0f32; classes];
-        for (document, label) in documents.iter().zip(labels) {
+        for (at, (document, label)) in documents.iter().zip(labels).enumerate() {
+            let weight = weights.get(at).copied().unwrap_or(1.0);
             for column in self.columns(document) {
-                counts[column as usize * classes + *label as usize] += 1.0;
+                counts[column as usize * classes + *label as usize] += weight;
             }
-            totals[*label as usize] += 1.0;
+            totals[*label as usize] += weight;
         }
         let total: f32 = totals.iter().sum();
         let (mut squares, mut occurred) = (0.0f64, 0.0f64);
@@ -489,7 +496,7 @@ mod tests {
         let labels: Vec<u32> = (0..40).map(|i| i % 2).collect();
         let vocabulary = Vocabulary::learn(Spec::SHIPPED, &documents, 8, 1).even();
         assert_eq!(vocabulary.row_of, [1, 2, 3]);
-        let gains = vocabulary.telling(&documents, &labels, 2);
+        let gains = vocabulary.telling(&documents, &labels, &[], 2);
         for class in 0..2 {
             let of = |column: usize| gains[column * 2 + class];
             assert!(of(1) > 10.0 * of(0) && of(1) > 10.0 * of(2), "{gains:?}");

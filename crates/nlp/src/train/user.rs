@@ -244,7 +244,7 @@ impl<'a> Bench<'a> {
         let rarity = vocabulary.gain.iter().flat_map(|gain| std::iter::repeat_n(*gain, classes)).collect();
         let vocabulary = vocabulary.even();
         Bench {
-            telling: vocabulary.telling(&learned, &labels, classes),
+            telling: vocabulary.telling(&learned, &labels, &[], classes),
             rarity,
             learned: vocabulary.matrix(&learned),
             told: vocabulary.matrix(&told),

@@ -46,6 +46,9 @@ pub(crate) struct HeadRecipe {
     pub(crate) table: usize,
     pub(crate) cost: f32,
     pub(crate) balance: f32,
+    /// Features count by how much they tell of a class, not by how rare they are.
+    #[serde(default)]
+    pub(crate) telling: bool,
     #[serde(default)]
     pub(crate) classes: Vec<String>,
     /// What the texts of a set count for this head, where that differs from the set's weight; `own` is our text.
@@ -155,6 +158,9 @@ pub(crate) struct CalibrationRecipe {
     pub(crate) sets: Vec<String>,
     /// How often each class is taken to occur; none: as often as it does.
     pub(crate) prior: Option<Vec<f32>>,
+    /// Languages whose own fit takes every class to occur alike, as it does in their texts.
+    #[serde(default)]
+    pub(crate) balanced: Vec<String>,
     /// A language's own fit is pulled towards the common one with the weight of so many texts.
     pub(crate) strength: f32,
     /// The languages whose level these texts can tell. None: all.
@@ -381,6 +387,7 @@ impl Recipe {
                 classes: names,
                 cost: head.cost,
                 balance: head.balance,
+                telling: head.telling,
                 source_weights,
                 apart: head.apart.iter().map(|tag| Language::new(tag).row()).collect(),
                 leans,
@@ -476,6 +483,7 @@ impl Recipe {
             classes: LATIN.map(str::to_owned).to_vec(),
             cost: recipe.cost,
             balance: recipe.balance,
+            telling: false,
             source_weights: Vec::new(),
             apart: Vec::new(),
             leans: Vec::new(),
@@ -576,6 +584,16 @@ impl Recipe {
             }
         }
         samples
+    }
+}
+
+impl CalibrationRecipe {
+    /// How often each class is taken to occur in the texts of a language, or in all; none: as often as it does.
+    fn prior(&self, language: Option<usize>) -> Option<Vec<f32>> {
+        let prior = self.prior.clone()?;
+        let tag = language.and_then(|row| nlp::language::KNOWN.get(row));
+        let balanced = tag.is_some_and(|tag| self.balanced.iter().any(|known| known == tag));
+        Some(if balanced { vec![1.0 / prior.len() as f32; prior.len()] } else { prior })
     }
 }
 
@@ -729,8 +747,8 @@ impl Recipe {
                     .filter(|(l, _)| language.is_none_or(|language| *l == language))
                     .map(|(_, s)| s.clone())
                     .collect();
-                if let Some(prior) = &recipe.prior {
-                    calibrate::reweigh(&mut chosen, prior);
+                if let Some(prior) = recipe.prior(language) {
+                    calibrate::reweigh(&mut chosen, &prior);
                 }
                 chosen
             };
@@ -797,6 +815,22 @@ mod tests {
         assert_eq!(rule.level(&seen, 3), Some(9.0));
         assert_eq!(rule.level(&seen, 4), None, "a language without texts keeps its level");
         assert_eq!(rule.level(&seen[1..], 3), None, "so does one with too few");
+    }
+
+    #[test]
+    fn a_balanced_language_is_fitted_to_classes_that_occur_alike() {
+        let recipe: CalibrationRecipe = serde_json::from_value(serde_json::json!({
+            "head": "sentiment", "sets": [], "prior": [0.5, 0.25, 0.25], "balanced": ["de"], "strength": 1
+        }))
+        .unwrap();
+        let row = |tag: &str| Some(Language::new(tag).row());
+        let third = vec![1.0 / 3.0; 3];
+        assert_eq!(recipe.prior(row("de")), Some(third));
+        for common in [row("en"), None] {
+            assert_eq!(recipe.prior(common), recipe.prior, "{common:?}");
+        }
+        let free = CalibrationRecipe { prior: None, ..recipe };
+        assert_eq!(free.prior(row("de")), None);
     }
 
     #[test]
@@ -868,6 +902,7 @@ mod tests {
             table: 0,
             cost: 1.0,
             balance: 0.7,
+            telling: false,
             classes: Vec::new(),
             source_weights: BTreeMap::from([("nowhere".to_owned(), 1.0)]),
             apart: Vec::new(),

@@ -41,6 +41,8 @@ pub struct Series {
     tuning: Tuning,
     policy: DetectPolicy,
     pulse: Option<Pulse>,
+    /// The first row's count, until the second tells the step it came in.
+    first: Option<f32>,
     last_s: i64,
     started_s: i64,
     step: Step,
@@ -76,6 +78,7 @@ impl Series {
             tuning,
             policy,
             pulse: None,
+            first: None,
             last_s: i64::MIN,
             started_s: 0,
             step: Step::default(),
@@ -97,11 +100,8 @@ impl Series {
             return Err(RowError::NotACount);
         }
         let count = value.min(f64::from(COUNT_MAX)) as f32;
-        let Some(mut pulse) = self.pulse else {
-            let level_per_s = count / self.step.seconds() as f32;
-            let prior = Prior { level_per_s, trust_s: 1.0, ..Prior::NONE };
-            self.pulse = Some(Pulse::new(&prior, &self.tuning));
-            (self.last_s, self.started_s) = (at_s, at_s);
+        let Some(first) = self.first else {
+            (self.first, self.last_s, self.started_s) = (Some(count), at_s, at_s);
             return Ok(SeriesPoint::default());
         };
         let elapsed_s = at_s.saturating_sub(self.last_s);
@@ -111,6 +111,10 @@ impl Series {
             _ => {}
         }
         let row_s = self.step.learn(elapsed_s);
+        let mut pulse = self.pulse.unwrap_or_else(|| {
+            let prior = Prior { level_per_s: first / row_s as f32, trust_s: 1.0, ..Prior::NONE };
+            Pulse::new(&prior, &self.tuning)
+        });
         let observed_s = elapsed_s.min(row_s);
         let missing_s = elapsed_s - observed_s;
         let stretch = Stretch {
@@ -232,10 +236,6 @@ struct Step {
 impl Step {
     /// Rows that must agree before the step changes.
     const VOTES: u8 = 3;
-
-    fn seconds(&self) -> i64 {
-        if self.seconds == 0 { 300 } else { self.seconds }
-    }
 
     /// Takes the distance to the previous row and answers the step.
     fn learn(&mut self, elapsed_s: i64) -> i64 {

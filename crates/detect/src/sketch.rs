@@ -27,6 +27,21 @@ impl DistinctSketch {
         LINEAR[self.0.count_ones() as usize]
     }
 
+    /// How many bits are set.
+    pub(crate) fn bits(self) -> u32 {
+        self.0.count_ones()
+    }
+
+    /// Whether enough bits are free to tell what is new.
+    pub(crate) fn can_tell(self) -> bool {
+        64 - self.bits() >= FREE_MIN
+    }
+
+    /// The same things with other bits, so that two kinds of things can share a sketch.
+    pub(crate) fn mirrored(self) -> Self {
+        Self(self.0.reverse_bits())
+    }
+
     /// The share of `other`'s things that this sketch has not seen, estimated from bits; 0 to 4.
     ///
     /// A fuller sketch hides new things behind chance collisions, so those it does not hide stand
@@ -34,9 +49,9 @@ impl DistinctSketch {
     /// and over many new things the mean is 1. With less than a quarter of the bits free it is 1:
     /// no judgement.
     pub fn unseen_share(self, other: Self) -> f32 {
-        let theirs = other.0.count_ones();
-        let free = 64 - self.0.count_ones();
-        if theirs == 0 || free < 16 {
+        let theirs = other.bits();
+        let free = 64 - self.bits();
+        if theirs == 0 || !self.can_tell() {
             return 1.0;
         }
         let fresh = (other.0 & !self.0).count_ones() as f32 / theirs as f32;
@@ -53,6 +68,9 @@ impl DistinctSketch {
         Self(bits)
     }
 }
+
+/// Free bits from which a sketch can tell what is new.
+const FREE_MIN: u32 = 16;
 
 /// `-64 ln(free / 64)` by the number of set bits; the last entry is the saturated estimate.
 static LINEAR: [f32; 65] = linear_counting();

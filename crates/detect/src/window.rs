@@ -2,20 +2,21 @@
 
 use crate::{pulse::Load, sketch::DistinctSketch, snapshot, tally::Tally};
 
-/// Two neighbouring epochs of counts and authors, and the texts of the running one.
+/// Two neighbouring epochs of counts and authors, and what was read lately.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Window {
     people: [DistinctSketch; 2],
-    texts: DistinctSketch,
+    /// Texts; where the authors of the epochs are too many to tell who is new, also the latest authors.
+    latest: DistinctSketch,
     counts: [f32; 2],
 }
 
 /// Length of an epoch, seconds; the window covers the running epoch and the one before.
 const EPOCH_S: u32 = 300;
-/// Bits from which the texts are forgotten when an epoch ends: fuller, chance hides too many new ones.
-const TEXTS_FULL: u32 = 24;
-/// Share of a post's weight that a known author's next post, or a copy of a known text, keeps.
-const REPEAT_WEIGHT: f32 = 0.01;
+/// Bits from which the latest texts are forgotten when an epoch ends: fuller, chance hides too many new ones.
+const LATEST_MANY: u32 = 24;
+/// Bits from which they are forgotten at once: in heavy traffic a copy is known by the texts of the last minute.
+const LATEST_FULL: u32 = 40;
 
 impl Window {
     /// Adds a tally and answers its complaints, repeated authors and copied texts folded, and what they
@@ -27,18 +28,35 @@ impl Window {
             return Load::NONE;
         }
         let posts = tally.posts as f32;
-        let mut known = self.people[0];
-        known.merge(self.people[1]);
         // Within the tally: posts per author and per text. Across the window: seen before or not.
         let spread = (tally.authors.estimate().min(tally.texts.estimate()) / posts).min(1.0);
         // Hidden behind either sketch's collisions is as good as lost, so both corrections apply.
-        let fresh = spread * known.unseen_share(tally.authors) * self.texts.unseen_share(tally.texts);
-        let fold = REPEAT_WEIGHT + (1.0 - REPEAT_WEIGHT) * if saturated(tally, posts) { 1.0 } else { fresh };
-        self.people[0].merge(tally.authors);
-        self.texts.merge(tally.texts);
+        let fresh = spread * self.unknown_share(tally);
+        let fold = if saturated(tally, posts) { 1.0 } else { fresh };
         let complaints_folded = complaints * fold;
         self.counts[0] += complaints_folded;
         Load { complaints: complaints_folded, weight: complaints_folded * gravity(tally, complaints, posts) }
+    }
+
+    /// The share of the tally's authors, and of its texts, that is new; both are known from now on.
+    fn unknown_share(&mut self, tally: &Tally) -> f32 {
+        let mut known = self.people[0];
+        known.merge(self.people[1]);
+        self.people[0].merge(tally.authors);
+        let texts = self.latest.unseen_share(tally.texts);
+        let mut now = tally.texts;
+        let authors = if known.can_tell() {
+            known.unseen_share(tally.authors)
+        } else {
+            let authors = tally.authors.mirrored();
+            now.merge(authors);
+            self.latest.unseen_share(authors)
+        };
+        self.latest.merge(now);
+        if self.latest.bits() > LATEST_FULL {
+            self.latest = now;
+        }
+        authors * texts
     }
 
     fn roll(&mut self, now_s: u32, last_s: u32) {
@@ -49,8 +67,8 @@ impl Window {
             _ => (self.people[1], self.counts[1]) = (DistinctSketch::default(), 0.0),
         }
         // Texts are remembered across an epoch's end until they fill the sketch.
-        if passed > 1 || self.texts.to_bits().count_ones() > TEXTS_FULL {
-            self.texts = DistinctSketch::default();
+        if passed > 1 || self.latest.bits() > LATEST_MANY {
+            self.latest = DistinctSketch::default();
         }
         (self.people[0], self.counts[0]) = (DistinctSketch::default(), 0.0);
     }
@@ -70,14 +88,14 @@ impl Window {
 
     pub(crate) fn words(&self, out: &mut snapshot::Writer) {
         self.people.iter().for_each(|sketch| out.u64(sketch.to_bits()));
-        out.u64(self.texts.to_bits());
+        out.u64(self.latest.to_bits());
         self.counts.iter().for_each(|count| out.f32(*count));
     }
 
     pub(crate) fn from_words(input: &mut snapshot::Reader<'_>) -> Option<Self> {
         Some(Self {
             people: [DistinctSketch::from_bits(input.u64()?), DistinctSketch::from_bits(input.u64()?)],
-            texts: DistinctSketch::from_bits(input.u64()?),
+            latest: DistinctSketch::from_bits(input.u64()?),
             counts: [input.f32()?, input.f32()?],
         })
     }

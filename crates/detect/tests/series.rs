@@ -155,3 +155,12 @@ proptest! {
         prop_assert_eq!(answers, run(&rows));
     }
 }
+
+#[test]
+fn two_equal_rows_are_no_surprise_whatever_their_step() {
+    for step_s in [1, 60, 300, 3600, 86_400] {
+        let mut series = Series::new(DetectPolicy::for_series());
+        let told: Vec<f32> = (0..3).map(|k| series.row(k * step_s, 5.0).unwrap().surprise).collect();
+        assert!(told.iter().all(|surprise| *surprise < 1.0), "{step_s} s: {told:?}");
+    }
+}

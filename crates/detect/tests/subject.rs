@@ -76,31 +76,64 @@ fn calm_days_open_next_to_nothing() {
     assert!(false_alarms <= 50, "{false_alarms}");
 }
 
-#[test]
-fn one_loud_account_is_one_person() {
-    let mut tallies = crowd(&history(3, Fault::Holiday { at_s: 0, for_s: 0, times: 1.0 }));
-    let from_s = tallies.last().unwrap().at_s;
-    tallies.extend((0..500).map(|i| complaint(from_s + i, 7, 5_000_000 + i as u64)));
-    let late = opened(&signals(&tallies, |_| Context::default()));
-    assert!(late.iter().all(|at_s| *at_s < from_s), "{late:?}");
+/// The most complaints counted in ten minutes at noon of the third day, when `more` posts come on top of what is
+/// usual in as long, and how often an episode opened in them.
+fn beside_a_crowd(per_s: f64, more: usize, seed: u64, post: impl Fn(i64, u64) -> Tally) -> (f32, usize) {
+    let noon_s = START_S - START_S % DAY_S + 3 * DAY_S + DAY_S / 2;
+    let usual = background(seed, per_s, START_S, 4 * DAY_S, &Rhythmic::default(), &[]);
+    let mut tallies = crowd(&usual[..usual.partition_point(|at_s| *at_s < noon_s + 600)]);
+    let on_top = campaign(seed, noon_s, 600, more, 1).into_iter().zip(0..);
+    tallies.extend(on_top.map(|((at_s, _), n)| post(at_s, n)));
+    tallies.sort_by_key(|tally| tally.at_s);
+    let mut state = SubjectState::new();
+    let (mut most, mut openings) = (0.0f32, 0);
+    for tally in &tallies {
+        let seen = observe(&mut state, tally, &Context::default(), &DetectPolicy::default());
+        if tally.at_s >= noon_s {
+            most = most.max(seen.reason.complaints);
+            openings += usize::from(seen.episode == Some(EpisodeSignal::Opened));
+        }
+    }
+    (most, openings)
+}
+
+/// Posts on top of a quiet, a lively and a heavy subject's, each many times what is usual in ten minutes, count for
+/// no more than a few.
+fn counts_for_a_few(post: impl Fn(i64, u64) -> Tally) {
+    for (per_s, more) in [(1.0 / 600.0, 500), (0.1, 500), (1.0, 3000)] {
+        for seed in 0..4 {
+            let (without, _) = beside_a_crowd(per_s, 0, seed, &post);
+            let (with, opened) = beside_a_crowd(per_s, more, seed, &post);
+            let line = format!("{per_s} a second, {seed}: {without} without, {with} with");
+            assert!(with < 1.4 * without + 4.0 && opened == 0, "{line}");
+        }
+    }
 }
 
 #[test]
-fn copies_by_bots_weigh_next_to_nothing_beside_a_crowd() {
-    let calm = crowd(&history(4, Fault::Holiday { at_s: 0, for_s: 0, times: 1.0 }));
-    let from_s = calm.last().unwrap().at_s + 60;
-    let copies: Vec<Tally> = campaign(1, from_s, 600, 500, 3)
-        .into_iter()
-        .map(|(at_s, account)| complaint(at_s, account, 42))
-        .collect();
-    let mut state = SubjectState::new();
-    let mut last = None;
-    for tally in calm.iter().chain(&copies) {
-        last = Some(observe(&mut state, tally, &Context::default(), &DetectPolicy::default()));
+fn one_loud_account_is_one_person() {
+    counts_for_a_few(|at_s, n| complaint(at_s, 7_000_000, 5_000_000 + n));
+}
+
+#[test]
+fn copies_count_for_little_whoever_posts_them() {
+    counts_for_a_few(|at_s, n| complaint(at_s, 7_000_000 + n % 3, 42));
+    counts_for_a_few(|at_s, n| complaint(at_s, 7_000_000 + n, 42));
+}
+
+#[test]
+fn a_crowd_of_new_people_counts_in_full_however_many_are_usual() {
+    for (per_s, more) in [(1.0 / 600.0, 500), (0.1, 500), (1.0, 3000)] {
+        let post = |at_s, n| complaint(at_s, 7_000_000 + n, 5_000_000 + n);
+        let share = |seed| {
+            let (without, _) = beside_a_crowd(per_s, 0, seed, post);
+            let (with, _) = beside_a_crowd(per_s, more, seed, post);
+            (with - without) / (0.9 * more as f32)
+        };
+        // The two epochs that are counted hold 500 of the 600 seconds.
+        let mean = (0..4).map(share).sum::<f32>() / 4.0;
+        assert!((0.7..1.1).contains(&mean), "{per_s} a second: {mean}");
     }
-    let reason = last.unwrap().reason;
-    assert!(reason.complaints < 30.0, "{}", reason.complaints);
-    assert!(reason.people <= 6.0, "{}", reason.people);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Lines of files of any size in constant memory, for every command that streams.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, IsTerminal, Read};
+use std::io::{BufRead, BufReader, IsTerminal, Read, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -180,15 +180,19 @@ pub(crate) struct Refusals {
 impl Refusals {
     /// Names a refused line.
     pub(crate) fn line(&mut self, file: &str, number: u64, reason: impl std::fmt::Display) {
-        self.count += 1;
-        eprintln!("{file}:{number}: {reason}");
+        self.name(format_args!("{file}:{number}: {reason}"));
     }
 
     /// Names a refusal by its place in bytes.
     #[allow(dead_code)]
     pub(crate) fn offset(&mut self, offset: u64, reason: impl std::fmt::Display) {
+        self.name(format_args!("offset {offset}: {reason}"));
+    }
+
+    fn name(&mut self, refusal: std::fmt::Arguments<'_>) {
         self.count += 1;
-        eprintln!("offset {offset}: {reason}");
+        // Where nobody listens the rest is answered all the same; the exit code remembers.
+        let _ = writeln!(std::io::stderr(), "{refusal}");
     }
 
     /// How many there were.

@@ -3,6 +3,7 @@
 //! This file only names the commands; each lives in a module of its own and returns its exit code:
 //! 0 all went well, 1 something in the input was refused, 2 wrong usage (clap's own).
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -106,7 +107,8 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) if lines::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("redress: {error:#}");
+            // Nobody may hear it; the exit code says so too.
+            let _ = writeln!(std::io::stderr(), "redress: {error:#}");
             ExitCode::from(1)
         }
     }

@@ -102,6 +102,24 @@ fn an_empty_series_and_one_row_are_no_faults() {
 }
 
 #[test]
+fn where_nobody_hears_what_is_refused_the_rest_is_answered() {
+    if !Path::new("/dev/full").exists() {
+        println!("skipped: no /dev/full to write refusals to");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("rows"), "1600000000,5\nnothing\n1600000300,6\n").unwrap();
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_redress"))
+        .args(["detect", "series", "rows"])
+        .current_dir(folder.path())
+        .stderr(full)
+        .output()
+        .unwrap();
+    assert_eq!((output.status.code(), output.stdout.split(|b| *b == b'\n').count()), (Some(1), 4));
+}
+
+#[test]
 fn a_row_is_answered_before_the_next_is_read_and_a_prefix_is_answered_alike() {
     let rows: Vec<String> =
         (0..600).map(|i| format!("{},{}\n", 1_600_000_000 + i * 300, i * 7919 % 13)).collect();

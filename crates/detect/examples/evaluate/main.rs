@@ -1,6 +1,6 @@
 //! Measures the detector on the development data beside the checkout; prints the tables of `docs/detection.md`.
 //!
-//! `cargo run --release -p detect --example evaluate -- [series|misses|quick KNOB=VALUE,..|simulated KNOB=VALUE,..|sweep|loo STEPS SEED|large TIMES|search N SEED KNOB=VALUE..|cascades|twitter PARTS DEALS|weibo|transfer PARTS|ship|delays|speed MILLIONS]`; without the data it says so and ends.
+//! `cargo run --release -p detect --example evaluate -- [series|misses|quick KNOB=VALUE,..|simulated KNOB=VALUE,..|sweep|loo STEPS SEED|large TIMES|search N SEED KNOB=VALUE..|cascades|twitter PARTS DEALS FOLDS|weibo|transfer PARTS|ship|delays|calm|speed MILLIONS]`; without the data it says so and ends.
 #![allow(
     missing_docs,
     unreachable_pub,
@@ -24,6 +24,7 @@ fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
     match args.first().map(String::as_str) {
         Some("delays") => return simulated::delays(),
+        Some("calm") => return simulated::calm(),
         Some("speed") => return simulated::speed(args.get(1).and_then(|n| n.parse().ok()).unwrap_or(10)),
         _ => {}
     }
@@ -111,12 +112,15 @@ fn main() {
             let fit = |t: &[detect::thread::Thread]| {
                 detect::thread::CascadeModel::fit_apart(&cascades::shipping(t, parts), t).unwrap()
             };
-            for deal in 0..args.get(2).and_then(|n| n.parse().ok()).unwrap_or(1) {
+            let number = |at: usize| args.get(at).and_then(|n| n.parse().ok());
+            // Of fifty threads, twenty-five folds leave out two at a time and fifty one.
+            let folds = number(3).unwrap_or(25);
+            for deal in 0..number(2).unwrap_or(1) {
                 let mut threads = cascades::tideh(&data.join("tideh"));
                 cascades::deal(&mut threads, deal);
                 cascades::print(
                     &format!("Twitter {parts} {deal}"),
-                    &cascades::crossed(&threads, 25, fit, 0).0,
+                    &cascades::crossed(&threads, folds, fit, 0).0,
                 );
             }
         }

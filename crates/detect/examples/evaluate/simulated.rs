@@ -1,7 +1,7 @@
 //! The simulator's answers, where true onsets are known: delay against CUSUM at the same false alarms, and speed.
 
 use detect::{
-    Context, DetectPolicy, Post, Series, SubjectState, Tally, Tuning, observe,
+    Context, DetectPolicy, EpisodeSignal, Post, Series, SubjectState, Tally, Tuning, observe,
     simulate::{Fault, Rhythmic, background, generator},
 };
 use rand_chacha::rand_core::RngCore;
@@ -151,6 +151,45 @@ fn at_rate(worlds: &[World], scores: &[Vec<f32>], rate: f64) -> Found {
     let (_, mut delays, onsets) = measure(high);
     delays.sort_by(f64::total_cmp);
     (delays.len() as f64 / onsets as f64, delays.get(delays.len() / 2).copied().unwrap_or(f64::NAN))
+}
+
+/// Prints how often calm subjects open an episode, over how often they may, from a hundred complaints a day to tens of
+/// thousands, whose rate stands still or wanders: one threshold for all.
+pub fn calm() {
+    const FIRST_S: i64 = 10 * DAY_S;
+    const WANTED: [f32; 3] = [0.1, 0.3, 1.0];
+    for (per_day, days, subjects) in [(144.0, 60, 20), (1_000.0, 60, 20), (10_000.0, 30, 6)] {
+        for wander in [0.0, 0.3, 0.6] {
+            let mut opened = [0usize; WANTED.len()];
+            for seed in 0..subjects {
+                let rhythm = Rhythmic { wander, ..Rhythmic::default() };
+                let events = background(seed, per_day / 86_400.0, START_S, days * DAY_S, &rhythm, &[]);
+                for (opened, wanted) in opened.iter_mut().zip(WANTED) {
+                    let policy = DetectPolicy { false_alarms_per_day: wanted, ..DetectPolicy::default() };
+                    *opened += openings(&events, &policy, START_S + FIRST_S);
+                }
+            }
+            let seen_days = (days - FIRST_S / DAY_S) as f64 * subjects as f64;
+            let share = |(opened, wanted): (&usize, f32)| *opened as f64 / seen_days / f64::from(wanted);
+            let shares: Vec<f64> = opened.iter().zip(WANTED).map(share).collect();
+            println!("{per_day} a day, wander {wander}: realised / wanted at {WANTED:?} a day {shares:.2?}");
+        }
+    }
+}
+
+/// Episodes that open from a time on where everybody writes once.
+fn openings(events: &[i64], policy: &DetectPolicy, from_s: i64) -> usize {
+    let mut state = SubjectState::new();
+    let mut opened = 0;
+    for (n, at_s) in events.iter().enumerate() {
+        let (author, text) = (n as u64, n as u64 + 1_000_000_000);
+        let mut tally = Tally::at(*at_s);
+        tally.add(Post { complaint: 0.9, severity: 1.0, arousal: 0.3, followers: 100, author, text });
+        let signal = observe(&mut state, &tally, &Context::default(), policy).episode;
+        let opens = matches!(signal, Some(EpisodeSignal::Opened | EpisodeSignal::Flapping));
+        opened += usize::from(opens && *at_s >= from_s);
+    }
+    opened
 }
 
 /// Observes `millions` tallies over a million subjects; time it from outside, less what `0` takes.

@@ -7,6 +7,7 @@ use crate::{
     pulse::{Beat, Load, Pulse, Stretch},
     reason::{Branch, SeriesReason, hour_of_week},
     recent::Recent,
+    subject::ROW_S,
     tail::EPISODE_GAP_S,
     tuning::Tuning,
 };
@@ -14,8 +15,8 @@ use crate::{
 /// The answer to one row.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct SeriesPoint {
-    /// `-log10` of how often per row an episode with at least this surprise starts on calm data; 0 or more, finite.
-    /// Lower by one where a rise has gone on for hours and says nothing new.
+    /// `-log10` of how often per row (per [`ROW_S`] seconds where rows are shorter) an episode with at least this
+    /// surprise starts on calm data; 0 or more, finite. Lower by one where a rise has gone on for hours and says nothing new.
     pub surprise: f32,
     /// Whether an episode opens on this row, or an open one became surprising anew.
     pub alarm: bool,
@@ -111,6 +112,8 @@ impl Series {
             _ => {}
         }
         let row_s = self.step.learn(elapsed_s);
+        // Episodes are an hour apart at least: of rows of seconds no share could be told that starts one.
+        let unit_s = row_s.max(ROW_S as i64);
         let mut pulse = self.pulse.unwrap_or_else(|| {
             let prior = Prior { level_per_s: first / row_s as f32, trust_s: 1.0, ..Prior::NONE };
             Pulse::new(&prior, &self.tuning)
@@ -123,7 +126,7 @@ impl Series {
             now_s: at_s.saturating_sub(self.started_s).min(i64::from(u32::MAX)) as u32,
             observed_s: observed_s as f32,
             missing_s: missing_s as f32,
-            row_s: row_s as f32,
+            row_s: unit_s as f32,
             learn: !self.is_hot(at_s),
         };
         let value = count;
@@ -134,7 +137,7 @@ impl Series {
         let told = self.news.tell(beat.surprise, at_s, &self.tuning);
         self.recent.add(value, beat.expected_per_s * observed_s as f32, missing_s > 0);
         let again = self.open_since_hot_s.is_some();
-        let alarm = self.judge(beat.surprise, told, at_s, row_s);
+        let alarm = self.judge(beat.surprise, told, at_s, unit_s);
         self.latest = Some(Latest { beat, row_s, again: again && self.opened_s < at_s });
         if alarm {
             self.news.alarm();
@@ -186,8 +189,8 @@ impl Series {
 
     /// Opens an episode on enough news; it stays open until quiet without surprise. Answers whether
     /// this row is an alarm: an episode opens, or a new rise on top of an open one goes well beyond it.
-    fn judge(&mut self, surprise: f32, told: Told, at_s: i64, row_s: i64) -> bool {
-        let open_at = self.policy.opening_surprise(row_s as f32);
+    fn judge(&mut self, surprise: f32, told: Told, at_s: i64, unit_s: i64) -> bool {
+        let open_at = self.policy.opening_surprise(unit_s as f32);
         if let Some(hot_s) = self.open_since_hot_s
             && at_s - hot_s >= i64::from(EPISODE_GAP_S).max(self.policy.quiet_s)
         {

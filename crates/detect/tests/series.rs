@@ -164,3 +164,24 @@ fn two_equal_rows_are_no_surprise_whatever_their_step() {
         assert!(told.iter().all(|surprise| *surprise < 1.0), "{step_s} s: {told:?}");
     }
 }
+
+#[test]
+fn a_rise_is_found_whatever_the_step_of_the_rows() {
+    let calm_s = 10 * DAY_S + DAY_S / 2;
+    for (seed, per_s) in [(1, 0.02), (2, 0.2), (3, 1.0)] {
+        let mut events = background(seed, per_s, START_S, calm_s + 7200, &Rhythmic::default(), &[]);
+        let rise_s = START_S + calm_s;
+        events.extend(background(seed + 9, 4.0 * per_s, rise_s, 7200, &Rhythmic::default(), &[]));
+        for step_s in [1, 10, 60, 300] {
+            let mut counts = vec![0.0; ((calm_s + 7200) / step_s) as usize];
+            events.iter().for_each(|at_s| counts[((at_s - START_S) / step_s) as usize] += 1.0);
+            let rows: Vec<(i64, f64)> = (START_S..).step_by(step_s as usize).zip(counts).collect();
+            let alarms = alarms(&rows);
+            let rise = calm_s / 300;
+            let found = alarms.iter().any(|bin| (rise..rise + 8).contains(bin));
+            let early = alarms.iter().filter(|bin| **bin < rise).count();
+            assert!(found, "{per_s} a second in rows of {step_s} s: {alarms:?}, rise at {rise}");
+            assert!(early <= 3, "{per_s} a second in rows of {step_s} s: {early} false alarms");
+        }
+    }
+}

@@ -16,7 +16,8 @@ use crate::{
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct SeriesPoint {
     /// `-log10` of how often per row (per [`ROW_S`] seconds where rows are shorter) an episode with at least this
-    /// surprise starts on calm data; 0 or more, finite. Lower by one where a rise has gone on for hours and says nothing new.
+    /// surprise starts on calm data; 0 or more, finite. Lower by one where a rise has gone on for hours and says
+    /// nothing new.
     pub surprise: f32,
     /// Whether an episode opens on this row, or an open one became surprising anew.
     pub alarm: bool,

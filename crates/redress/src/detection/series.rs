@@ -13,8 +13,8 @@ use crate::lines::{Input, Line, Refusals};
 /// is read and in constant memory. Times are RFC 3339, `YYYY-MM-DD HH:MM:SS` (UTC) or unix seconds; the step between
 /// rows is inferred.
 ///
-/// `surprise` u says that on calm data episodes at least that surprising start 10^-u times per row (per five minutes where rows are shorter);
-/// it is lower by one where a rise goes on for hours without growing.
+/// `surprise` u says that on calm data episodes at least that surprising start 10^-u times per row (per five minutes
+/// where rows are shorter); it is lower by one where a rise goes on for hours without growing.
 ///
 /// `alarm` is 1 on the row where an episode opens, or an open one rises anew to a hundred times as rare.
 /// `--reasons` says in words why.
